@@ -1,0 +1,106 @@
+// The canonical order of sums and shuffles. gdfast/order.py says it in words.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gdfast {
+
+using index = std::ptrdiff_t;
+
+constexpr index lanes = 8;
+constexpr index block = 256;
+constexpr index rounds = 6;
+
+// The dot products of R rows of d features with w, side by side.
+template <index R, class T>
+inline void dot(const T *const (&x)[R], const T *w, index d, T (&out)[R]) {
+    T a[R][lanes] = {};
+    index j = 0;
+    for (; j + lanes <= d; j += lanes) {
+        for (index r = 0; r < R; ++r) {
+            for (index l = 0; l < lanes; ++l) {
+                a[r][l] += x[r][j + l] * w[j + l];
+            }
+        }
+    }
+    for (index l = 0; j + l < d; ++l) {
+        for (index r = 0; r < R; ++r) {
+            a[r][l] += x[r][j + l] * w[j + l];
+        }
+    }
+    for (index r = 0; r < R; ++r) {
+        out[r] = ((a[r][0] + a[r][1]) + (a[r][2] + a[r][3])) + ((a[r][4] + a[r][5]) + (a[r][6] + a[r][7]));
+    }
+}
+
+template <class T>
+inline T dot(const T *x, const T *w, index d) {
+    const T *const rows[1] = {x};
+    T out[1];
+    dot(rows, w, d, out);
+    return out[0];
+}
+
+// Adds vectors of `width` numbers in pairs of neighbours, level by level, into the first.
+template <class T>
+inline void tree(T *parts, index count, index width) {
+    for (index reach = 1; reach < count; reach *= 2) {
+        for (index k = 0; k + reach < count; k += 2 * reach) {
+            for (index j = 0; j < width; ++j) {
+                parts[k * width + j] += parts[(k + reach) * width + j];
+            }
+        }
+    }
+}
+
+// The rows that an epoch visits, by position; without keys, the rows as they stand.
+class Visits {
+public:
+    Visits(const std::uint64_t *keys, index rows) : keys_(keys), rows_(static_cast<std::uint64_t>(rows)) {
+        unsigned bits = 0;
+        while ((std::uint64_t(1) << bits) < rows_) {
+            ++bits;
+        }
+        const unsigned left_bits = bits / 2;
+        right_bits_ = bits - left_bits;
+        left_mask_ = (std::uint64_t(1) << left_bits) - 1;
+        right_mask_ = (std::uint64_t(1) << right_bits_) - 1;
+    }
+
+    index operator()(index position) const {
+        if (keys_ == nullptr) {
+            return position;
+        }
+        std::uint64_t i = feistel(static_cast<std::uint64_t>(position));
+        while (i >= rows_) {
+            i = feistel(i);
+        }
+        return static_cast<index>(i);
+    }
+
+private:
+    static std::uint64_t mix(std::uint64_t z) {
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        return z ^ (z >> 31);
+    }
+
+    std::uint64_t feistel(std::uint64_t i) const {
+        std::uint64_t left = i >> right_bits_;
+        std::uint64_t right = i & right_mask_;
+        for (index r = 0; r < rounds; r += 2) {
+            left ^= mix(right + keys_[r]) & left_mask_;
+            right ^= mix(left + keys_[r + 1]) & right_mask_;
+        }
+        return (left << right_bits_) | right;
+    }
+
+    const std::uint64_t *keys_;
+    std::uint64_t rows_;
+    unsigned right_bits_;
+    std::uint64_t left_mask_;
+    std::uint64_t right_mask_;
+};
+
+} // namespace gdfast

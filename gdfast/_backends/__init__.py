@@ -1,0 +1,114 @@
+"""The choice of a backend. Each is a module with the same functions: descend, gradient, predict."""
+
+import importlib
+import importlib.util
+import os
+import warnings
+from functools import cache
+from types import ModuleType
+from typing import NamedTuple, Protocol
+
+from gdfast.checks import unknown
+from gdfast.errors import BackendError
+from gdfast.problem import Array, Log, Problem, State, Status
+
+
+class Backend(Protocol):
+    """What a backend's module offers."""
+
+    NAME: str
+
+    def descend(
+        self, problem: Problem, state: State, rates: Array, keys: Array, log: Log
+    ) -> tuple[int, Status]: ...
+
+    def gradient(self, problem: Problem, params: Array) -> Array: ...
+
+    def predict(self, X: Array, params: Array, threads: int) -> Array: ...
+
+
+class _Entry(NamedTuple):
+    module: str
+    needs: str  # the module whose presence makes the backend available
+    remedy: str
+
+
+# The order of choice.
+TABLE = {
+    "cpp": _Entry(
+        "gdfast._backends._cpp",
+        "gdfast._core",
+        "the C++ extension was not compiled: install a C++17 compiler and Python's headers, then "
+        "`pip install --force-reinstall --no-cache-dir .` in gdfast's sources (and run Python outside of that folder, "
+        "whose gdfast/ would hide the installed one)",
+    ),
+    "numba": _Entry(
+        "gdfast._backends._numba", "numba", "numba is not installed: `pip install numba`"
+    ),
+    "numpy": _Entry("gdfast._backends._numpy", "numpy", ""),
+}
+
+
+@cache
+def why_not(name: str) -> str | None:
+    """Why a backend is not available; None if it is."""
+    entry = TABLE[name]
+    if importlib.util.find_spec(entry.needs) is None:
+        return entry.remedy
+    try:
+        importlib.import_module(entry.needs)
+    except ImportError as error:
+        return f"{entry.needs} is there, but cannot be imported: {error}"
+    return None
+
+
+def backends() -> dict[str, str]:
+    """Say of each backend whether it is available, or why not, in the order in which they are chosen.
+
+    Returns
+    -------
+    dict of str
+        Name -> ``"available"`` or the reason and the remedy.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> gd.backends()["numpy"]
+    'available'
+    """
+    return {name: why_not(name) or "available" for name in TABLE}
+
+
+def find(name: str | None) -> ModuleType:
+    """The module of a backend: the one asked for, by argument or by GDFAST_BACKEND, or the best available."""
+    asked = name if name is not None else os.environ.get("GDFAST_BACKEND") or None
+    if asked is None:
+        return importlib.import_module(TABLE[_best()].module)
+    source = "" if name is not None else " (from the variable GDFAST_BACKEND)"
+    if not isinstance(asked, str):
+        raise TypeError(f"backend must be a name, not {asked!r}")
+    if asked not in TABLE:
+        raise ValueError(unknown("backend", asked, TABLE) + source)
+    reason = why_not(asked)
+    if reason is not None:
+        raise BackendError(f"backend {asked!r}{source} is not available: {reason}")
+    return importlib.import_module(TABLE[asked].module)
+
+
+@cache
+def _best() -> str:
+    best = next(name for name in TABLE if why_not(name) is None)
+    if best != "cpp":
+        warnings.warn(
+            f"gdfast uses the {best} backend: {why_not('cpp')}. To be silent, choose a backend by name.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return best
+
+
+def default_threads() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,56 @@
+"""The C++ backend: what csrc/ has compiled, called with the fields of a problem."""
+
+from typing import Any
+
+import numpy as np
+
+from gdfast import _core
+from gdfast.problem import Array, Log, Problem, State, Status
+
+NAME = "cpp"
+
+
+def descend(
+    problem: Problem, state: State, rates: Array, keys: Array, log: Log
+) -> tuple[int, Status]:
+    """Run len(rates) epochs, or fewer; return how many, and why they ended."""
+    epochs, state.steps, status = _core.descend(
+        *_loss(problem),
+        problem.rule.name,
+        problem.rule,
+        problem.batch_size,
+        problem.X.shape[1] + problem.fit_intercept,
+        problem.clip_norm,
+        problem.tol,
+        problem.bound,
+        problem.threads,
+        state.params,
+        state.slots,
+        state.total,
+        state.start,
+        state.steps,
+        rates,
+        keys,
+        log.loss,
+        log.grad_norm,
+        log.params,
+    )
+    return epochs, Status(status)
+
+
+def gradient(problem: Problem, params: Array) -> Array:
+    """The gradient of the mean loss over all rows, (d + 1,)."""
+    grad = np.empty_like(params)
+    _core.gradient(*_loss(problem), params, grad, problem.threads)
+    return grad
+
+
+def predict(X: Array, params: Array, threads: int) -> Array:
+    """x.w + b for each row."""
+    out = np.empty(len(X), X.dtype)
+    _core.predict(X, params, out, threads)
+    return out
+
+
+def _loss(problem: Problem) -> tuple[Any, ...]:
+    return problem.X, problem.y, problem.weights, problem.loss.name, problem.loss

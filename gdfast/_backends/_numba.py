@@ -1,0 +1,347 @@
+"""The numba backend: the training loop compiled, with inner loops on scalars.
+
+A record's type selects its formula at compile time, by `numba.extending.overload`: unlike jitted functions passed as
+arguments, that is cached on disk. The cache is keyed by a fingerprint of the package, because numba itself looks at
+one file only.
+"""
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba.core import types
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.extending import overload, overload_method, register_jitable
+
+from gdfast import losses, optimizers, order
+from gdfast._backends import _loops, _numpy
+from gdfast.problem import Array, Log, Problem, State, Status
+
+NAME = "numba"
+
+BLOCK = order.BLOCK
+LANES = order.LANES
+
+
+class Numba(NamedTuple):
+    """The inner loops on scalars. The methods of `gdfast._backends._numpy.Numpy`, one for one."""
+
+    threads: int
+
+    def epoch_loss(self, y: Array) -> Any:
+        return np.zeros((len(y) + BLOCK - 1) // BLOCK, y.dtype)
+
+    def mean_loss(self, epoch_loss: Array, n: int) -> Any:
+        mean = tree(epoch_loss.reshape(-1, 1))[0] / epoch_loss.dtype.type(n)
+        epoch_loss[:] = 0
+        return mean
+
+    def gradient(self, X, y, weights, loss, keys, first, count, params, grad, epoch_loss):  # type: ignore
+        sums = np.empty(((count + BLOCK - 1) // BLOCK, len(params)), X.dtype)
+        block_sums(X, y, weights, loss, keys, first, count, params, 0, len(sums), sums, epoch_loss)
+        mean_gradient(sums, count, grad)
+
+    def per_sample(  # type: ignore
+        self,
+        X,
+        y,
+        weights,
+        loss,
+        rule,
+        keys,
+        active,
+        params,
+        slots,
+        total,
+        steps,
+        eta,
+        epoch_loss,
+        grad,
+    ):
+        n, d = X.shape
+        left, bits, right = order.halves(n)
+        c = params[d]
+        i = 0
+        for k in range(len(epoch_loss)):
+            block_loss = epoch_loss[k]
+            for position in range(k * BLOCK, min(n, (k + 1) * BLOCK)):
+                i = visit(position, keys, n, left, bits, right)
+                p = dot(X, i, params, d) + params[d]
+                s = weights[i] if len(weights) > 1 else weights[0]
+                block_loss += s * losses.value(loss, p, y[i])
+                c = s * losses.gradient(loss, p, y[i])
+                steps += 1
+                for j in range(d):
+                    params[j] = optimizers.step(rule, params[j], X[i, j] * c, slots, j, eta, steps)
+                if active > d:
+                    params[d] = optimizers.step(rule, params[d], c, slots, d, eta, steps)
+                if len(total) > 0:
+                    for j in range(d + 1):
+                        total[j] += params[j]
+            epoch_loss[k] = block_loss
+        for j in range(d):
+            grad[j] = X[i, j] * c
+        grad[d] = c if active > d else c - c
+        return steps
+
+    def norm(self, grad: Array) -> Any:
+        d = len(grad) - 1
+        row = grad.reshape(1, -1)
+        return np.sqrt(dot(row, 0, grad, d) + grad[d] * grad[d])
+
+    def within(self, grad: Array, tol: Any) -> bool:
+        for g in grad:
+            if not abs(g) <= tol:
+                return False
+        return True
+
+    def clip(self, grad: Array, clip_norm: Any) -> None:
+        scale = clip_norm / (self.norm(grad) + losses.like(clip_norm, 1e-6))
+        if scale < 1:
+            for j in range(len(grad)):
+                grad[j] *= scale
+
+    def step(self, rule, params, grad, slots, active, eta, steps, total):  # type: ignore
+        for j in range(active):
+            params[j] = optimizers.step(rule, params[j], grad[j], slots, j, eta, steps)
+        for j in range(len(total)):
+            total[j] += params[j]
+
+
+@register_jitable
+def dot(X, i, w, d):  # type: ignore
+    """Row i of X times w, in the canonical order."""
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = losses.like(w, 0.0)
+    whole = d - d % LANES
+    for j in range(0, whole, LANES):
+        a0 += X[i, j] * w[j]
+        a1 += X[i, j + 1] * w[j + 1]
+        a2 += X[i, j + 2] * w[j + 2]
+        a3 += X[i, j + 3] * w[j + 3]
+        a4 += X[i, j + 4] * w[j + 4]
+        a5 += X[i, j + 5] * w[j + 5]
+        a6 += X[i, j + 6] * w[j + 6]
+        a7 += X[i, j + 7] * w[j + 7]
+    rest = d - whole
+    if rest > 0:
+        a0 += X[i, whole] * w[whole]
+    if rest > 1:
+        a1 += X[i, whole + 1] * w[whole + 1]
+    if rest > 2:
+        a2 += X[i, whole + 2] * w[whole + 2]
+    if rest > 3:
+        a3 += X[i, whole + 3] * w[whole + 3]
+    if rest > 4:
+        a4 += X[i, whole + 4] * w[whole + 4]
+    if rest > 5:
+        a5 += X[i, whole + 5] * w[whole + 5]
+    if rest > 6:
+        a6 += X[i, whole + 6] * w[whole + 6]
+    return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
+
+
+@register_jitable
+def visit(position, keys, n, left_mask, right_bits, right_mask):  # type: ignore
+    """The row at this position of the epoch."""
+    if len(keys) == 0:
+        return position
+    i = order.feistel(np.uint64(position), keys, left_mask, right_bits, right_mask)
+    while i >= np.uint64(n):
+        i = order.feistel(i, keys, left_mask, right_bits, right_mask)
+    return np.int64(i)
+
+
+@register_jitable
+def block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss):  # type: ignore
+    """Blocks begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
+    n, d = X.shape
+    left, bits, right = order.halves(n)
+    for block in range(begin, end):
+        g = sums[block]
+        g[:] = 0
+        position = first + block * BLOCK
+        last = min(first + count, position + BLOCK)
+        while position < last:
+            k = position // BLOCK
+            block_loss = epoch_loss[k]
+            for at in range(position, min(last, (k + 1) * BLOCK)):
+                i = visit(at, keys, n, left, bits, right)
+                p = dot(X, i, params, d) + params[d]
+                s = weights[i] if len(weights) > 1 else weights[0]
+                block_loss += s * losses.value(loss, p, y[i])
+                c = s * losses.gradient(loss, p, y[i])
+                for j in range(d):
+                    g[j] += c * X[i, j]
+                g[d] += c
+            epoch_loss[k] = block_loss
+            position = min(last, (k + 1) * BLOCK)
+
+
+@register_jitable
+def tree(parts):  # type: ignore
+    """Add rows in pairs of neighbours, level by level, into the first; overwrites parts."""
+    reach = 1
+    while reach < len(parts):
+        for k in range(0, len(parts) - reach, 2 * reach):
+            for j in range(parts.shape[1]):
+                parts[k, j] += parts[k + reach, j]
+        reach *= 2
+    return parts[0]
+
+
+@register_jitable
+def mean_gradient(sums, count, grad):  # type: ignore
+    total = tree(sums)
+    for j in range(len(grad)):
+        grad[j] = total[j] / grad.dtype.type(count)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """A hash of the package's Python sources."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(inspect.getfile(order)).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """The function jitted without the GIL; cached on disk where a directory is writable."""
+    dispatcher = numba.njit(nogil=True)(function)
+    try:
+        cache = FunctionCache(function)
+    except RuntimeError:  # numba found no writable place for its cache
+        return dispatcher
+    name = f"{cache._impl.filename_base}-{fingerprint()}"
+    cache._cache_file = IndexDataCacheFile(cache.cache_path, name, cache._impl.locator.get_source_stamp())
+    dispatcher._cache = cache
+    return dispatcher
+
+
+def by_type(generic: Callable[..., Any], method: str) -> Callable[..., Any]:
+    """The overload that answers a call of `generic` by the method of that name of its first argument's record type."""
+
+    @functools.wraps(bare(generic))
+    def find(self: Any, *args: Any) -> Any:
+        return bare(getattr(self.instance_class, method))
+
+    return find
+
+
+def bare(function: Any) -> Callable[..., Any]:
+    """The function without its annotations, in which numba wants generic and method to agree."""
+    return FunctionType(function.__code__, function.__globals__, function.__name__)
+
+
+for name in ("value", "gradient"):
+    overload(getattr(losses, name))(by_type(getattr(losses, name), name))
+overload(optimizers.step)(by_type(optimizers.step, "step"))
+for record in (types.NamedTuple, types.NamedUniTuple):
+    for name, method in inspect.getmembers(Numba, inspect.isfunction):
+        if not name.startswith("_"):
+            overload_method(record, name)(by_type(method, name))
+for helper in (order.mix, order.feistel, order.halves):
+    register_jitable(helper)
+
+
+@overload(losses.like)
+def like(x, number):  # type: ignore
+    dtype = getattr(x, "dtype", x)
+    return lambda x, number: dtype(number)
+
+
+_descend = compiled(_loops.descend)
+
+
+@compiled
+def _block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss):  # type: ignore
+    block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss)
+
+
+@compiled
+def _mean_gradient(sums, count, grad):  # type: ignore
+    mean_gradient(sums, count, grad)
+
+
+@compiled
+def _predict(X, params, begin, end, out):  # type: ignore
+    d = X.shape[1]
+    for i in range(begin, end):
+        out[i] = dot(X, i, params, d) + params[d]
+
+
+class Threaded(_numpy.Numpy):
+    """The loop as it stands, for batches that are worth several threads: compiled sums of blocks, the rest in numpy."""
+
+    def epoch_loss(self, y: Array) -> Array:
+        return np.zeros(-(-len(y) // BLOCK), y.dtype)
+
+    def mean_loss(self, epoch_loss: Array, n: int) -> Any:
+        mean = order.tree(epoch_loss) / epoch_loss.dtype.type(n)
+        epoch_loss[:] = 0
+        return mean
+
+    def gradient(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array,
+        loss: Any,
+        keys: Array,
+        first: int,
+        count: int,
+        params: Array,
+        grad: Array,
+        epoch_loss: Array,
+    ) -> None:
+        blocks = -(-count // BLOCK)
+        sums = np.empty((blocks, len(params)), X.dtype)
+
+        def fill(begin: int, end: int) -> None:
+            _block_sums(
+                X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss
+            )
+
+        share(fill, blocks, self.threads)
+        _mean_gradient(sums, count, grad)
+
+
+def share(work: Callable[[int, int], None], tasks: int, threads: int) -> None:
+    """Cut 0, ..., tasks - 1 into a range for each thread and wait for all of them."""
+    threads = min(threads, tasks)
+    if threads < 2:
+        work(0, tasks)
+        return
+    cuts = [tasks * k // threads for k in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, cuts[:-1], cuts[1:]))
+
+
+def descend(
+    problem: Problem, state: State, rates: Array, keys: Array, log: Log
+) -> tuple[int, Status]:
+    """Run len(rates) epochs, or fewer; return how many, and why they ended."""
+    if problem.threads > 1:
+        return _numpy.run(
+            _loops.descend, Threaded(problem.threads), problem, state, rates, keys, log
+        )
+    return _numpy.run(_descend, Numba(1), problem, state, rates, keys, log)
+
+
+def gradient(problem: Problem, params: Array) -> Array:
+    """The gradient of the mean loss over all rows, (d + 1,)."""
+    return _numpy.full_gradient(Threaded(problem.threads), problem, params)
+
+
+def predict(X: Array, params: Array, threads: int) -> Array:
+    """x.w + b for each row."""
+    out = np.empty(len(X), X.dtype)
+    share(lambda begin, end: _predict(X, params, begin, end, out), len(X), threads)
+    return out

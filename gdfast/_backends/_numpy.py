@@ -1,0 +1,222 @@
+"""The numpy backend: whole blocks of rows at a time. Always there, and the plainest text of the kernels."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdfast import losses, optimizers, order
+from gdfast._backends import _loops
+from gdfast.problem import Array, Log, Problem, State, Status, cast
+
+NAME = "numpy"
+
+
+class Numpy(NamedTuple):
+    """The inner loops on arrays."""
+
+    threads: int
+
+    def epoch_loss(self, y: Array) -> Array:
+        """Where the losses of an epoch's rows are kept, in the order of the visits."""
+        return np.empty_like(y)
+
+    def mean_loss(self, epoch_loss: Array, n: int) -> Any:
+        return order.sum_rows(epoch_loss) / epoch_loss.dtype.type(n)
+
+    def gradient(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array,
+        loss: Any,
+        keys: Array,
+        first: int,
+        count: int,
+        params: Array,
+        grad: Array,
+        epoch_loss: Array,
+    ) -> None:
+        """The mean gradient over the rows visited at positions first, ..., first + count - 1, and their losses."""
+        n, d = X.shape
+        if len(keys) > 0:
+            rows = order.visit(np.arange(first, first + count), keys, n)
+            X, y = X[rows], y[rows]
+            weights = weights[rows] if len(weights) > 1 else weights
+        else:
+            X, y = X[first : first + count], y[first : first + count]
+            weights = weights[first : first + count] if len(weights) > 1 else weights
+        sums = np.empty((-(-count // order.BLOCK), d + 1), X.dtype)
+        visited = epoch_loss[first : first + count]
+
+        def fill(begin: int) -> None:
+            part = slice(begin, begin + rows_at_once)
+            s = weights[part] if len(weights) > 1 else weights
+            blocks = slice(begin // order.BLOCK, (begin + rows_at_once) // order.BLOCK)
+            with np.errstate(all="ignore"):
+                self.block_sums(X[part], y[part], s, loss, params, sums[blocks], visited[part])
+
+        rows_at_once = order.chunk_rows(d)
+        chunks = range(0, count, rows_at_once)
+        if self.threads > 1 and len(chunks) > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(fill, chunks))
+        else:
+            for begin in chunks:
+                fill(begin)
+        grad[:] = order.tree(sums) / X.dtype.type(count)
+
+    def block_sums(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array,
+        loss: Any,
+        params: Array,
+        sums: Array,
+        row_losses: Array,
+    ) -> None:
+        """For each block of these rows the sum of their gradients, and for each row its loss."""
+        p = order.dot(X, params[:-1]) + params[-1]
+        row_losses[:] = weights * losses.value(loss, p, y)
+        c = weights * losses.gradient(loss, p, y)
+        sums[:, :-1] = order.block_sums(c[:, None] * X)
+        sums[:, -1:] = order.block_sums(c[:, None])
+
+    def per_sample(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array,
+        loss: Any,
+        rule: Any,
+        keys: Array,
+        active: int,
+        params: Array,
+        slots: Array,
+        total: Array,
+        steps: int,
+        eta: Any,
+        epoch_loss: Array,
+        grad: Array,
+    ) -> int:
+        """An epoch of one step a row: `gradient` and `step` for batches of one row. Leaves the last gradient."""
+        n, d = X.shape
+        rows = order.visit(np.arange(n), keys, n).tolist()
+        terms = np.zeros(-(-d // order.LANES) * order.LANES, X.dtype)
+        products = terms[:d]
+        w = params[:d]
+        b = params[d:]
+        for position, i in enumerate(rows):
+            np.multiply(X[i], w, out=products)
+            p = order.sum_features(terms) + b
+            s = weights[i] if len(weights) > 1 else weights[0]
+            epoch_loss[position] = (s * losses.value(loss, p, y[i]))[0]
+            c = s * losses.gradient(loss, p, y[i])
+            np.multiply(X[i], c, out=grad[:d])
+            grad[d:] = c
+            grad[active:] = 0
+            steps += 1
+            self.step(rule, params, grad, slots, active, eta, steps, total)
+        return steps
+
+    def norm(self, grad: Array) -> Any:
+        """The Euclidean norm: the weights as a dot product, then the intercept."""
+        w = grad[:-1]
+        return np.sqrt(order.dot(w[None, :], w)[0] + grad[-1] * grad[-1])
+
+    def within(self, grad: Array, tol: Any) -> bool:
+        """Whether no component is larger than tol; NaN is."""
+        return bool((np.abs(grad) <= tol).all())
+
+    def clip(self, grad: Array, clip_norm: Any) -> None:
+        """Scale the gradient down to this norm: the rule of torch.nn.utils.clip_grad_norm_."""
+        scale = clip_norm / (self.norm(grad) + losses.like(clip_norm, 1e-6))
+        if scale < 1:
+            grad *= scale
+
+    def step(
+        self,
+        rule: Any,
+        params: Array,
+        grad: Array,
+        slots: Array,
+        active: int,
+        eta: Any,
+        steps: int,
+        total: Array,
+    ) -> None:
+        """One update of the params, and of the sum of the iterates."""
+        j = slice(active)
+        params[j] = optimizers.step(rule, params[j], grad[j], slots, j, eta, steps)
+        if len(total) > 0:
+            total += params
+
+
+def missing() -> str | None:
+    """Why the backend is not available: numpy always is."""
+    return None
+
+
+def descend(
+    problem: Problem, state: State, rates: Array, keys: Array, log: Log
+) -> tuple[int, Status]:
+    """Run len(rates) epochs, or fewer; return how many, and why they ended."""
+    return run(_loops.descend, Numpy(problem.threads), problem, state, rates, keys, log)
+
+
+def run(
+    loop: Any, kernels: Any, problem: Problem, state: State, rates: Array, keys: Array, log: Log
+) -> tuple[int, Status]:
+    """Call the training loop, as it stands or compiled, with the fields in its order."""
+    dtype = problem.X.dtype
+    with np.errstate(all="ignore"):
+        epochs, state.steps, status = loop(
+            kernels,
+            problem.X,
+            problem.y,
+            problem.weights,
+            cast(problem.loss, dtype),
+            cast(problem.rule, dtype),
+            problem.batch_size,
+            problem.X.shape[1] + problem.fit_intercept,
+            dtype.type(problem.clip_norm),
+            dtype.type(problem.tol),
+            dtype.type(problem.bound),
+            state.params,
+            state.slots,
+            state.total,
+            state.start,
+            state.steps,
+            rates,
+            keys,
+            log.loss,
+            log.grad_norm,
+            log.params,
+        )
+    return epochs, Status(status)
+
+
+def full_gradient(kernels: Numpy, problem: Problem, params: Array) -> Array:
+    """The gradient of the mean loss over all rows, by these kernels."""
+    grad = np.empty_like(params)
+    unshuffled = np.empty(0, np.uint64)
+    loss = cast(problem.loss, params.dtype)
+    n = len(problem.y)
+    with np.errstate(all="ignore"):
+        epoch_loss = kernels.epoch_loss(problem.y)
+        kernels.gradient(
+            problem.X, problem.y, problem.weights, loss, unshuffled, 0, n, params, grad, epoch_loss
+        )
+    return grad
+
+
+def gradient(problem: Problem, params: Array) -> Array:
+    """The gradient of the mean loss over all rows, (d + 1,)."""
+    return full_gradient(Numpy(problem.threads), problem, params)
+
+
+def predict(X: Array, params: Array, threads: int) -> Array:
+    """x.w + b for each row."""
+    with np.errstate(all="ignore"):
+        return order.dot(X, params[:-1]) + params[-1]

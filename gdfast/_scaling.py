@@ -1,0 +1,78 @@
+"""Standardisation: columns of mean 0 and standard deviation 1, and the way back for the weights."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from gdfast import order
+from gdfast.matrices import check_finite
+from gdfast.problem import Array
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """z = (x - mean) / scale, column by column."""
+
+    mean: Array  # (d,): zeros where there is no intercept to make up for them
+    scale: Array  # (d,): 1 for a constant column
+
+    @classmethod
+    def of(cls, X: Array, weights: Array, center: bool) -> Self:
+        """The weighted means and standard deviations, in the canonical order of sums over rows."""
+        with np.errstate(all="ignore"):
+            mean = _column_means(X, weights, np.zeros(X.shape[1], X.dtype), squared=False)
+            scale = np.sqrt(_column_means(X, weights, mean, squared=True))
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            check_finite(X, "X")
+            raise ValueError(
+                f"the sums over X's columns overflow {X.dtype}: divide X by a constant"
+            )
+        rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
+        scale[scale <= rounding] = 1
+        return cls(mean if center else np.zeros_like(mean), scale)
+
+    def standardized(self, X: Array) -> Array:
+        """A standardised copy of X."""
+        Z = np.empty_like(X)
+        for part in _parts(X):
+            np.divide(X[part] - self.mean, self.scale, out=Z[part])
+        Z.flags.writeable = False
+        return Z
+
+    def into(self, params: Array) -> Array:
+        """Weights and intercept for X -> those for the standardised X. (..., d + 1)."""
+        inner = params.copy()
+        inner[..., :-1] *= self.scale
+        inner[..., -1] += self._shift(params)
+        return inner
+
+    def back(self, params: Array) -> Array:
+        """Weights and intercept for the standardised X -> those for X. (..., d + 1)."""
+        outer = params.copy()
+        outer[..., :-1] /= self.scale
+        outer[..., -1] -= self._shift(outer)
+        return outer
+
+    def _shift(self, params: Array) -> Any:
+        w = params[..., :-1]
+        return order.dot(w.reshape(-1, w.shape[-1]), self.mean).reshape(w.shape[:-1])
+
+
+def _column_means(X: Array, weights: Array, origin: Array, squared: bool) -> Array:
+    n = len(X)
+    sums = []
+    for part in _parts(X):
+        terms = X[part] - origin
+        if squared:
+            terms *= terms
+        if len(weights) > 1:
+            terms *= weights[part, None]
+        sums.append(order.block_sums(terms))
+    mean: Array = order.tree(np.concatenate(sums)) / X.dtype.type(n)
+    return mean
+
+
+def _parts(X: Array) -> list[slice]:
+    rows = order.chunk_rows(X.shape[1])
+    return [slice(first, first + rows) for first in range(0, len(X), rows)]

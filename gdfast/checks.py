@@ -1,0 +1,80 @@
+"""Checks of single arguments, and the words in which a wrong one is answered."""
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """The message for a name that is in no table: what was given, the nearest name, the known ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {name!r}: {hint}known: {', '.join(map(repr, names))}"
+
+
+def choose(kind: str, name: object, table: Mapping[str, T]) -> T:
+    """The table's entry of that name."""
+    if not isinstance(name, str):
+        known = ", ".join(map(repr, sorted(table)))
+        raise TypeError(f"{kind} must be a name ({known}) or a record, not {type(name).__name__}")
+    if name not in table:
+        raise ValueError(unknown(kind, name, table))
+    return table[name]
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float,
+    high: float,
+    *,
+    include_low: bool = True,
+    include_high: bool = True,
+) -> float:
+    """A real number within its range."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    inside = (low <= number if include_low else low < number) and (
+        number <= high if include_high else number < high
+    )
+    if not inside or not math.isfinite(number):
+        span = f"{'[' if include_low else '('}{low}, {high}{']' if include_high else ')'}"
+        raise ValueError(f"{name}={value} must be a finite number in {span}")
+    return number
+
+
+def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """An integer of at least `low`; a float is not one."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    if number < low or (high is not None and number > high):
+        limit = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name}={number} must be {limit}")
+    return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, numpy's included."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def check_lr(lr: Any) -> float | str:
+    """A positive rate or ``"auto"``."""
+    if isinstance(lr, str):
+        if lr != "auto":
+            raise ValueError(unknown("lr", lr, ["auto"]) + "; or a positive number")
+        return lr
+    return check_number("lr", lr, 0, math.inf, include_low=False)

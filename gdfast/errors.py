@@ -1,0 +1,39 @@
+"""The errors that gdfast raises of its own."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gdfast.results import FitResult
+
+
+class BackendError(RuntimeError):
+    """A backend was asked for by name and is not available here."""
+
+
+class DivergenceError(ArithmeticError):
+    """A fit's loss stopped being finite or passed its bound.
+
+    Attributes
+    ----------
+    result : FitResult
+        The partial result: the history up to and including the epoch that diverged, and the weights from before that
+        epoch.
+    epoch : int
+        The epoch, from 0, in which the loss was lost.
+    lr : float
+        The rate that was used.
+    stable_lr : float
+        The largest stable rate for this data (full batch), or the largest that is safe in any order of the rows.
+    """
+
+    def __init__(
+        self, message: str, result: "FitResult", epoch: int, lr: float, stable_lr: float
+    ) -> None:
+        super().__init__(message, result, epoch, lr, stable_lr)
+        self.result = result
+        self.epoch = epoch
+        self.lr = lr
+        self.stable_lr = stable_lr
+
+    def __str__(self) -> str:
+        return str(self.args[0])

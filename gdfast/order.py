@@ -1,0 +1,171 @@
+"""The canonical order: in which order every sum is taken and every epoch visits the rows.
+
+A result is a function of the data, the options and the seed alone because all backends follow this text.
+
+*Sum over features* (a dot product): LANES accumulators start at +0.0; term j is added to accumulator j mod LANES, in
+the order of j; then neighbours are added in pairs, (0+1), (2+3), ..., again and again, until one number is left.
+
+*Sum over rows* (the gradient, the loss, a column's mean): rows are cut into blocks of BLOCK consecutive rows. A block
+is summed from +0.0 row after row; then the blocks are added as the lanes are: neighbours in pairs, level by level, an
+odd one out moving up as it is. The rows of an epoch's loss are counted in the order they are visited, those of a
+batch's gradient from the start of the batch.
+
+Both orders are the plain loop from left to right for up to three terms.
+
+*Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
+the smallest power of two that holds n, walked until it lands below n. The keys come from (seed, epoch) by splitmix64.
+It needs no memory, and any position can be asked for on its own.
+
+No operation here or in a formula is anything but an IEEE-754 addition, subtraction, multiplication, division or square
+root, a comparison, a select, or an integer operation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LANES = 8
+BLOCK = 256
+ROUNDS = 6
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+Array = NDArray[Any]
+
+
+def tree(parts: Array) -> Any:
+    """Add along axis 0: neighbours in pairs, level by level; an odd one out moves up as it is."""
+    while len(parts) > 1:
+        pairs = parts[0::2].copy()
+        pairs[: len(parts) // 2] += parts[1::2]
+        parts = pairs
+    return parts[0]
+
+
+def sum_features(terms: Array) -> Any:
+    """Sum over axis 0, a multiple of LANES long, in the order of a dot product."""
+    lanes = terms.reshape(-1, LANES, *terms.shape[1:])
+    return tree(np.add.reduce(lanes, axis=0, initial=0))
+
+
+def dot(X: Array, w: Array) -> Array:
+    """x.w for each row x of X."""
+    return _products(X, lambda x: w[:, None])
+
+
+def squares(X: Array) -> Array:
+    """x.x for each row x of X."""
+    return _products(X, lambda x: x.T)
+
+
+def _products(X: Array, factor: Callable[[Array], Array]) -> Array:
+    n, d = X.shape
+    out = np.empty(n, X.dtype)
+    rows = chunk_rows(d)
+    terms = np.zeros((-(-d // LANES) * LANES, min(n, rows)), X.dtype)
+    for first in range(0, n, rows):
+        x = X[first : first + rows]
+        np.multiply(x.T, factor(x), out=terms[:d, : len(x)])
+        out[first : first + rows] = sum_features(terms[:, : len(x)])
+    return out
+
+
+def norm(v: Array) -> Any:
+    """The Euclidean norm of a vector."""
+    return np.sqrt(squares(v[None, :])[0])
+
+
+def block_sums(terms: Array) -> Array:
+    """(m, c) -> (ceil(m / BLOCK), c): the sum of each block of rows, row after row."""
+    m, c = terms.shape
+    whole = m // BLOCK
+    out = np.empty((-(-m // BLOCK), c), terms.dtype)
+    out[:whole] = _sum_in_turn(terms[: whole * BLOCK].reshape(whole, BLOCK, c))
+    if whole < len(out):
+        out[whole:] = _sum_in_turn(terms[None, whole * BLOCK :])
+    return out
+
+
+def _sum_in_turn(blocks: Array) -> Any:
+    """Sum over axis 1 one after the other. numpy sums a single column pairwise, so that one goes by accumulate."""
+    if blocks.shape[2] == 1:
+        return np.add.accumulate(blocks, axis=1)[:, -1] + blocks.dtype.type(0)
+    return np.add.reduce(blocks, axis=1, initial=0)
+
+
+def sum_rows(terms: Array) -> Any:
+    """Sum over axis 0 of an (m,) or (m, c) array in the order of a sum over rows."""
+    if terms.ndim == 1:
+        return sum_rows(terms[:, None])[0]
+    return tree(block_sums(terms))
+
+
+def chunk_rows(d: int) -> int:
+    """How many rows of d features numpy handles at once: whole blocks, small enough for the cache."""
+    return BLOCK * max(1, (1 << 15) // (BLOCK * d))
+
+
+def mix(z: Any) -> Any:
+    """Scramble 64 bits: the finaliser of splitmix64."""
+    z = (z ^ (z >> _30)) * _MIX1
+    z = (z ^ (z >> _27)) * _MIX2
+    return z ^ (z >> _31)
+
+
+def round_keys(seed: int, epochs: range) -> NDArray[np.uint64]:
+    """The keys of each epoch's shuffle, (len(epochs), ROUNDS).
+
+    Examples
+    --------
+    >>> from gdfast import order
+    >>> order.round_keys(seed=0, epochs=range(2)).shape
+    (2, 6)
+    """
+    epoch = np.arange(epochs.start, epochs.stop, dtype=np.int64).astype(np.uint64)
+    start = mix(mix(np.array([seed], np.uint64) + _GOLDEN) + (epoch + np.uint64(1)) * _GOLDEN)
+    return mix(start[:, None] + np.arange(1, ROUNDS + 1, dtype=np.uint64) * _GOLDEN)
+
+
+def feistel(i: Any, keys: Any, left_mask: Any, right_bits: Any, right_mask: Any) -> Any:
+    """One pass of the bijection on 0 .. 2**bits - 1."""
+    left = i >> right_bits
+    right = i & right_mask
+    for r in range(0, ROUNDS, 2):
+        left = left ^ (mix(right + keys[r]) & left_mask)
+        right = right ^ (mix(left + keys[r + 1]) & right_mask)
+    return (left << right_bits) | right
+
+
+def halves(n: int) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """(left mask, right bits, right mask) of the Feistel network for n rows."""
+    bits = 0
+    while (1 << bits) < n:
+        bits += 1
+    left = bits // 2
+    right = bits - left
+    return np.uint64((1 << left) - 1), np.uint64(right), np.uint64((1 << right) - 1)
+
+
+def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> NDArray[np.int64]:
+    """The rows that an epoch visits at these positions; without keys, the rows as they stand.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gdfast import order
+    >>> keys = order.round_keys(seed=0, epochs=range(1))[0]
+    >>> sorted(order.visit(np.arange(5), keys, 5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    if len(keys) == 0:
+        return positions
+    left_mask, right_bits, right_mask = halves(n)
+    rows = feistel(positions.astype(np.uint64), keys, left_mask, right_bits, right_mask)
+    while (outside := rows >= n).any():
+        rows[outside] = feistel(rows[outside], keys, left_mask, right_bits, right_mask)
+    return rows.astype(np.int64)

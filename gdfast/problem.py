@@ -1,0 +1,82 @@
+"""What a backend is given and what it fills in: the only things that pass between `fit` and a backend."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdfast import order
+from gdfast.losses import Loss
+from gdfast.optimizers import Rule
+
+Array = NDArray[Any]
+Record = TypeVar("Record", bound=NamedTuple)
+
+
+class Status(IntEnum):
+    """Why a run of epochs ended."""
+
+    RAN = 0
+    TOL = 1
+    DIVERGED = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The data and the options. All arrays and the records' numbers have one dtype."""
+
+    X: Array  # (n, d)
+    y: Array  # (n,)
+    weights: Array  # (n,) of mean 1, or (1,): all rows alike
+    loss: Loss
+    rule: Rule
+    batch_size: int  # at most n
+    fit_intercept: bool
+    clip_norm: float  # inf: no clipping
+    tol: float  # for the largest gradient component; negative: never
+    bound: float  # a loss above it has diverged
+    threads: int
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether a step sees all rows."""
+        return self.batch_size == len(self.y)
+
+    @property
+    def useful_threads(self) -> int:
+        """How many of the threads a batch is worth. It must start at the border of a block to be shared."""
+        if self.full_batch or self.batch_size % order.BLOCK == 0:
+            return useful_threads(self.threads, self.batch_size, self.X.shape[1])
+        return 1
+
+
+@dataclass
+class State:
+    """What a fit carries from epoch to epoch."""
+
+    params: Array  # (d + 1,): the weights, then the intercept
+    slots: Array  # (rule.slots, d + 1)
+    total: Array  # (d + 1,), the sum of the iterates, or (0,) where no average is asked for
+    start: Array  # (d + 1,), params before the last epoch
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Log:
+    """Where a run of epochs is written down, one entry an epoch."""
+
+    loss: Array
+    grad_norm: Array
+    params: Array  # (epochs, d + 1), or (0, d + 1) where they are not traced
+
+
+def useful_threads(threads: int, rows: int, features: int) -> int:
+    """How many threads to use for this many rows at once: below some size a second one costs more than it saves."""
+    return threads if rows * (features + 1) >= 1 << 18 else 1
+
+
+def cast(record: Record, dtype: np.dtype[Any]) -> Record:
+    """The record with its numbers in this dtype; what is no float stays as it is."""
+    return type(record)(*(dtype.type(v) if isinstance(v, float) else v for v in record))

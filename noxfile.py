@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+# /// script
+# dependencies = ["nox"]
+# ///
+"""The chores of the project: `nox -l` lists them, `nox` runs the quality gates."""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+
+DEV = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+
+
+@nox.session(default=False)
+def tests(session: nox.Session) -> None:
+    """Run the tests against an installed copy."""
+    session.install(".[test]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format and style of Python, C++, the workflows and the repository as a whole."""
+    session.install(*DEV)
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+    session.run("clang-format", "--dry-run", "--Werror", *map(str, Path("csrc").glob("*.?pp")))
+    session.run("zizmor", "--offline", "--quiet", ".github")
+    session.run("repo-review", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install(".[test]", *DEV)
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run each benchmark once, to see that it works; `nox -s bench -- ""` measures."""
+    session.install(".[test]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    session.run("pytest", "bench", *(session.posargs or ["--benchmark-disable"]))
+
+
+if __name__ == "__main__":
+    nox.main()
