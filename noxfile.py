@@ -41,7 +41,7 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run each benchmark once, to see that it works; `nox -s bench -- ""` measures."""
+    """Run each benchmark once, to see that it works; with `-- --benchmark-only` it measures."""
     session.install(".[test]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
     session.run("pytest", "bench", *(session.posargs or ["--benchmark-disable"]))
 

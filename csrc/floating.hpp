@@ -19,37 +19,38 @@ namespace gdfast {
 
 static_assert(FLT_EVAL_METHOD == 0, "float and double must be computed in their own precision");
 
-// While it lives, small numbers are kept as denormals and sums are rounded to nearest: another library in the process
-// may have switched to flushing them to zero.
+// How this thread rounds and whether it keeps denormals. Another library in the process may have switched to flushing
+// them to zero.
+namespace float_mode {
+#if defined(__SSE2__) || defined(_M_X64)
+constexpr std::uint64_t standard = 0x1F80;
+inline std::uint64_t get() { return _mm_getcsr(); }
+inline void set(std::uint64_t mode) { _mm_setcsr(static_cast<unsigned int>(mode)); }
+#elif defined(__aarch64__) && defined(__GNUC__)
+constexpr std::uint64_t standard = 0;
+inline std::uint64_t get() {
+    std::uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+inline void set(std::uint64_t mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+constexpr std::uint64_t standard = 0;
+inline std::uint64_t get() { return standard; }
+inline void set(std::uint64_t) {}
+#endif
+} // namespace float_mode
+
+// While it lives, numbers are rounded to the nearest and denormals are kept.
 class StandardFloats {
 public:
-    StandardFloats() : saved_(read()) { write(standard); }
-    ~StandardFloats() { write(saved_); }
+    StandardFloats() : saved_(float_mode::get()) { float_mode::set(float_mode::standard); }
+    ~StandardFloats() { float_mode::set(saved_); }
     StandardFloats(const StandardFloats &) = delete;
     StandardFloats &operator=(const StandardFloats &) = delete;
 
 private:
-#if defined(__SSE2__) || defined(_M_X64)
-    using Register = unsigned int;
-    static constexpr Register standard = 0x1F80;
-    static Register read() { return _mm_getcsr(); }
-    static void write(Register value) { _mm_setcsr(value); }
-#elif defined(__aarch64__) && defined(__GNUC__)
-    using Register = std::uint64_t;
-    static constexpr Register standard = 0;
-    static Register read() {
-        Register value;
-        __asm__ volatile("mrs %0, fpcr" : "=r"(value));
-        return value;
-    }
-    static void write(Register value) { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
-#else
-    using Register = int;
-    static constexpr Register standard = 0;
-    static Register read() { return standard; }
-    static void write(Register) {}
-#endif
-    Register saved_;
+    std::uint64_t saved_;
 };
 
 } // namespace gdfast

@@ -17,9 +17,9 @@ namespace gdfast {
 
 template <class T>
 struct Data {
-    const T *X; // (n, d)
-    const T *y; // (n,)
-    const T *weights; // (n,), or one for all rows
+    const T *X;        // (n, d)
+    const T *y;        // (n,)
+    const T *weights;  // (n,), or one for all rows
     index weight_step; // 1 or 0
     index n, d;
 
@@ -30,10 +30,10 @@ struct Data {
 // What a training run changes. `total` is null where no average is asked for.
 template <class T>
 struct State {
-    T *params; // (d + 1,): the weights, then the intercept
-    T *slots; // (rule.slots, d + 1)
-    T *total; // (d + 1,), the sum of the iterates
-    T *start; // (d + 1,), params before the last epoch
+    T *params;    // (d + 1,): the weights, then the intercept
+    T *slots;     // (rule.slots, d + 1)
+    T *total;     // (d + 1,), the sum of the iterates
+    T *start;     // (d + 1,), params before the last epoch
     index active; // how many of the params are trained
     index steps;
 };
@@ -207,9 +207,7 @@ void gradient(const Data<T> &data, const LossKernels<T> &loss, const Visits &vis
         T losses[block];
         const index begin = b * block;
         const index size = std::min(block, count - begin);
-        for (index at = 0; at < size; ++at) {
-            rows[at] = visits(first + begin + at);
-        }
+        visits(first + begin, size, rows);
         loss.block_sums(data, rows, size, params, sums + b * width, losses);
         epoch_loss.add(first + begin, losses, size);
     };
@@ -232,7 +230,7 @@ template <class T>
 struct Options {
     index batch_size;
     T clip_norm; // infinity: no clipping
-    T tol; // negative: never
+    T tol;       // negative: never
     T bound;
     index threads;
 };
@@ -270,9 +268,7 @@ std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss
                 index rows[block];
                 T losses[block];
                 const index count = std::min(block, n - first);
-                for (index at = 0; at < count; ++at) {
-                    rows[at] = visits(first + at);
-                }
+                visits(first, count, rows);
                 const T c = loss.per_sample(data, rows, count, *per_sample, state, rates[e], losses);
                 epoch_loss.add(first, losses, count);
                 if (first + count == n) {

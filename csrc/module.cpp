@@ -61,12 +61,13 @@ std::tuple<index, index, int> descend_arrays(const Array<T> &X, const Array<T> &
                                              index active, double clip_norm, double tol, double bound, index threads,
                                              Array<T> params, Array<T> slots, Array<T> total, Array<T> start,
                                              index steps, const Array<T> &rates,
-                                             const py::array_t<std::uint64_t, py::array::c_style> &keys, Array<T> losses,
-                                             Array<T> grad_norms, Array<T> traced) {
+                                             const py::array_t<std::uint64_t, py::array::c_style> &keys,
+                                             Array<T> losses, Array<T> grad_norms, Array<T> traced) {
     const auto loss_ = loss_kernels<T>(loss, loss_numbers);
     const auto rule_ = Rules<T>::template make<RuleKernels<T>, RuleKernelsOf>(rule, rule_numbers);
     const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), threads};
-    State<T> state{params.mutable_data(), data_or_null(slots), data_or_null(total), start.mutable_data(), active, steps};
+    State<T> state{
+        params.mutable_data(), data_or_null(slots), data_or_null(total), start.mutable_data(), active, steps};
     const Log<T> log{losses.mutable_data(), grad_norms.mutable_data(), data_or_null(traced)};
     const Data<T> data = data_of(X, y, weights);
     const T *const rate = rates.data();
@@ -116,6 +117,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     bind<float>(m);
     m.def("losses", &Losses<double>::names);
     m.def("rules", &Rules<double>::names);
+    m.def("float_mode", &float_mode::get);
+    m.def("set_float_mode", &float_mode::set);
+    m.attr("standard_float_mode") = float_mode::standard;
     m.attr("build") = build;
 }
 

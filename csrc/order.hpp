@@ -68,15 +68,17 @@ public:
         right_mask_ = (std::uint64_t(1) << right_bits_) - 1;
     }
 
-    index operator()(index position) const {
-        if (keys_ == nullptr) {
-            return position;
+    // The rows at positions first, ..., first + count - 1. Two loops, so that the first has no branch to wait for.
+    void operator()(index first, index count, index *rows) const {
+        for (index at = 0; at < count; ++at) {
+            const index position = first + at;
+            rows[at] = keys_ == nullptr ? position : static_cast<index>(feistel(static_cast<std::uint64_t>(position)));
         }
-        std::uint64_t i = feistel(static_cast<std::uint64_t>(position));
-        while (i >= rows_) {
-            i = feistel(i);
+        for (index at = 0; at < count; ++at) {
+            while (static_cast<std::uint64_t>(rows[at]) >= rows_) {
+                rows[at] = static_cast<index>(feistel(static_cast<std::uint64_t>(rows[at])));
+            }
         }
-        return static_cast<index>(i);
     }
 
 private:

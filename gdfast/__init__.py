@@ -7,9 +7,9 @@
 """
 
 from gdfast import losses, plot
+from gdfast._backends import backends
 from gdfast._config import show_config
 from gdfast._fit import fit
-from gdfast._backends import backends
 from gdfast.errors import BackendError, DivergenceError
 from gdfast.optimizers import SGD
 from gdfast.results import FitResult, History, load

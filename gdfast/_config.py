@@ -1,14 +1,12 @@
 """`show_config`: what a bug report needs."""
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
 
-import numpy as np
-
 from gdfast import _backends
+from gdfast._floats import denormals_kept
 
 
 def show_config() -> str:
@@ -25,14 +23,16 @@ def show_config() -> str:
     >>> print(gd.show_config())  # doctest: +ELLIPSIS
     gdfast ...
     """
+    from importlib import metadata  # slow to import, and seldom asked for
+
     lines = [
-        f"gdfast       {importlib.metadata.version('gdfast')}",
-        f"python       {platform.python_version()} ({platform.python_implementation()}, {sys.platform}, "
-        f"{platform.machine()})",
+        f"gdfast       {metadata.version('gdfast')}",
+        f"python       {platform.python_version()} ({platform.python_implementation()})",
+        f"machine      {sys.platform}, {platform.machine()}",
     ]
     for name in ("numpy", "numba", "llvmlite"):
         found = importlib.util.find_spec(name) is not None
-        lines.append(f"{name:<12} {importlib.metadata.version(name) if found else 'not installed'}")
+        lines.append(f"{name:<12} {metadata.version(name) if found else 'not installed'}")
     for name, state in _backends.backends().items():
         lines.append(f"backend      {name}: {state}")
     if _backends.why_not("cpp") is None:
@@ -45,8 +45,3 @@ def show_config() -> str:
         f"denormals    {'kept' if denormals_kept() else 'flushed to zero by another library in this process'}",
     ]
     return "\n".join(lines)
-
-
-def denormals_kept() -> bool:
-    """Whether numbers below the smallest normal one are kept, as IEEE 754 has it, in this thread."""
-    return bool(np.float64(np.finfo(np.float64).tiny) / np.float64(4) != 0)

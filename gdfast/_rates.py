@@ -10,56 +10,38 @@ import numpy as np
 from gdfast import order
 from gdfast.losses import HalfSquaredError
 from gdfast.matrices import check_finite
-from gdfast.optimizers import SGD
+from gdfast.optimizers import Stability
 from gdfast.problem import Array, Problem
 
 
-def auto(backend: ModuleType, problem: Problem, optimizer: SGD) -> float:
-    """The rate of ``lr="auto"``: half of what is stable where the curvature is all, less with momentum in any order.
+def auto(backend: ModuleType, problem: Problem, stability: Stability) -> float:
+    """The rate of ``lr="auto"``: 1 / curvature, or less where momentum asks for it.
 
-    Full batch: 1 / L, L being the largest curvature of the mean loss. All rates below 2 / L are stable, so what the
-    power iteration leaves out does no harm.
+    Full batch: half of what is stable, so what the power iteration leaves out does no harm.
     """
     if problem.full_batch:
-        curvature = (
-            largest_curvature(backend, problem, most_rounds=100, settled=1e-3)
-            + optimizer.weight_decay
+        curvature = largest_curvature(backend, problem, most_rounds=100, settled=1e-3)
+        return min(1.0, stability.full_batch / 2) * _inverse(
+            curvature + stability.weight_decay, problem
         )
-        return _inverse(curvature, problem)
-    safe = stable_in_any_order(problem, optimizer)
-    return safe if optimizer.momentum else safe / 2
-
-
-def stable(backend: ModuleType, problem: Problem, optimizer: SGD) -> float:
-    """The largest stable rate: exact for the full batch, else the largest that is known to be safe.
-
-    On a quadratic of curvature L, w <- w - lr * b is stable up to the rate at which the roots of its recurrence leave
-    the unit circle: 2 (1 + momentum) / L for the running sum, by 1 + 2 momentum less for Nesterov's (Polyak 1964).
-    """
-    if not problem.full_batch:
-        return stable_in_any_order(problem, optimizer)
-    curvature = (
-        largest_curvature(backend, problem, most_rounds=1000, settled=1e-9) + optimizer.weight_decay
+    return min(1.0, stability.any_order) * _inverse(
+        row_curvature(problem) + stability.weight_decay, problem
     )
-    m = optimizer.momentum
-    roots = (1 + m) / (1 + 2 * m) if optimizer.nesterov else 1 + m
-    kept = 1 - optimizer.dampening if m else 1.0
-    return 2 * roots * _inverse(kept * curvature, problem)
 
 
-def stable_in_any_order(problem: Problem, optimizer: SGD) -> float:
-    """A rate at which no order of the rows makes the error grow, R being the largest curvature of a single row.
+def stable(backend: ModuleType, problem: Problem, stability: Stability) -> float:
+    """The largest stable rate: exact for the full batch, else the largest that is sure to be."""
+    if problem.full_batch:
+        curvature = largest_curvature(backend, problem, most_rounds=200, settled=1e-6)
+        return stability.full_batch * _inverse(curvature + stability.weight_decay, problem)
+    return stability.any_order * _inverse(row_curvature(problem) + stability.weight_decay, problem)
 
-    Without momentum: 2 / R, at which a step still takes no point further from the row's solutions. With momentum m:
-    (1 - m)^2 / (2 R): with v the running sum times lr m / (1 - m), and z = w - v, the sum of ||z||^2 and
-    ||v||^2 / m^2 grows in no step as long as lr R / (1 - m) is at most (1 - m) / 2.
-    """
+
+def row_curvature(problem: Problem) -> float:
+    """The largest curvature of a single row's loss, which bounds that of any batch."""
     with np.errstate(all="ignore"):
         extent = order.squares(problem.X) + problem.X.dtype.type(problem.fit_intercept)
-        largest = float((extent * problem.weights).max())
-    R = problem.loss.curvature * largest + optimizer.weight_decay
-    m = optimizer.momentum
-    return ((1 - m) ** 2 / 2 if m else 2) * _inverse(R, problem)
+        return problem.loss.curvature * float((extent * problem.weights).max())
 
 
 def largest_curvature(
@@ -116,8 +98,8 @@ def spread(problem: Problem) -> Spread:
 
 def _without_pattern(size: int) -> Array:
     """Numbers in [-1, 1) from the bits of their index, exact in float32."""
-    bits = order.mix(np.arange(1, size + 1, dtype=np.uint64)) >> np.uint64(40)
-    return bits.astype(np.float64) / 2**23 - 1
+    bits: Array = order.mix(np.arange(1, size + 1, dtype=np.uint64)) >> np.uint64(40)
+    return bits / np.float64(2**23) - 1
 
 
 def _inverse(curvature: float, problem: Problem) -> float:

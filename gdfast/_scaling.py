@@ -35,7 +35,7 @@ class Scaling:
     def standardized(self, X: Array) -> Array:
         """A standardised copy of X."""
         Z = np.empty_like(X)
-        for part in _parts(X):
+        for part in order.chunks(*X.shape):
             np.divide(X[part] - self.mean, self.scale, out=Z[part])
         Z.flags.writeable = False
         return Z
@@ -62,7 +62,7 @@ class Scaling:
 def _column_means(X: Array, weights: Array, origin: Array, squared: bool) -> Array:
     n = len(X)
     sums = []
-    for part in _parts(X):
+    for part in order.chunks(*X.shape):
         terms = X[part] - origin
         if squared:
             terms *= terms
@@ -71,8 +71,3 @@ def _column_means(X: Array, weights: Array, origin: Array, squared: bool) -> Arr
         sums.append(order.block_sums(terms))
     mean: Array = order.tree(np.concatenate(sums)) / X.dtype.type(n)
     return mean
-
-
-def _parts(X: Array) -> list[slice]:
-    rows = order.chunk_rows(X.shape[1])
-    return [slice(first, first + rows) for first in range(0, len(X), rows)]

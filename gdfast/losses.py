@@ -39,8 +39,13 @@ class SquaredError(NamedTuple):
     (0.25, 1.0)
     """
 
-    name = "squared_error"
-    curvature = 2.0
+    @property
+    def name(self) -> str:
+        return "squared_error"
+
+    @property
+    def curvature(self) -> float:
+        return 2.0
 
     def value(self, p: Any, y: Any) -> Any:
         r = p - y
@@ -64,8 +69,13 @@ class HalfSquaredError(NamedTuple):
     (0.125, 0.5)
     """
 
-    name = "half_squared_error"
-    curvature = 1.0
+    @property
+    def name(self) -> str:
+        return "half_squared_error"
+
+    @property
+    def curvature(self) -> float:
+        return 1.0
 
     def value(self, p: Any, y: Any) -> Any:
         r = p - y
@@ -75,7 +85,7 @@ class HalfSquaredError(NamedTuple):
         return p - y
 
 
-TABLE: dict[str, type[Loss]] = {loss.name: loss for loss in (SquaredError, HalfSquaredError)}
+TABLE: dict[str, type[Loss]] = {loss().name: loss for loss in (SquaredError, HalfSquaredError)}
 
 
 def like(x: Any, number: float) -> Any:
@@ -95,6 +105,6 @@ def gradient(self: Loss, p: Any, y: Any) -> Any:
 
 def find(loss: "str | Loss") -> Loss:
     """The record of a name, or the record itself."""
-    if isinstance(loss, tuple(TABLE.values())):
+    if not isinstance(loss, str) and type(loss) in TABLE.values():
         return loss
     return choose("loss", loss, TABLE)()

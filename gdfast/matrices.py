@@ -1,7 +1,7 @@
 """The one place where the user's arrays are checked and converted."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,22 @@ from numpy.typing import NDArray
 from gdfast import order
 
 Array = NDArray[Any]
+
+
+class Rows(NamedTuple):
+    """Rows as the kernels take them."""
+
+    X: Array  # (n, d)
+    y: Array  # (n,)
+    weights: Array  # (n,) of mean 1, or (1,): all rows alike
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """The chosen rows, their weights scaled to mean 1 among them."""
+        X, y = self.X[chosen], self.y[chosen]
+        given = self.weights[chosen] if len(self.weights) > 1 else None
+        return Rows(
+            as_matrix(X), as_vector(y, "y", len(y), y.dtype), as_weights(given, len(y), y.dtype)
+        )
 
 
 def as_matrix(X: Any, name: str = "X") -> Array:

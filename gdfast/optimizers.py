@@ -28,6 +28,16 @@ class Rule(Protocol):
         ...
 
 
+class Stability(NamedTuple):
+    """Which rates are stable, as multiples of 1 / curvature, the weight decay being part of the curvature."""
+
+    full_batch: float  # below it, of the largest curvature of the mean loss
+    any_order: (
+        float  # up to it, of the largest curvature of a single row, whatever the order of the rows
+    )
+    weight_decay: float
+
+
 class Optimizer(Protocol):
     """What an optimizer is to `fit`."""
 
@@ -39,6 +49,9 @@ class Optimizer(Protocol):
     @property
     def rule(self) -> Rule: ...
 
+    @property
+    def stability(self) -> Stability: ...
+
 
 class SGDRule(NamedTuple):
     """The numbers of SGD."""
@@ -48,7 +61,9 @@ class SGDRule(NamedTuple):
     weight_decay: float
     nesterov: bool
 
-    name = "sgd"
+    @property
+    def name(self) -> str:
+        return "sgd"
 
     @property
     def slots(self) -> int:
@@ -62,10 +77,7 @@ class SGDRule(NamedTuple):
                 s[0, j] = g
             else:
                 s[0, j] = self.momentum * s[0, j] + self.undamped * g
-            if self.nesterov:
-                g = g + self.momentum * s[0, j]
-            else:
-                g = s[0, j]
+            g = g + self.momentum * s[0, j] if self.nesterov else s[0, j]
         return w - eta * g
 
 
@@ -111,7 +123,7 @@ class SGD:
     SGD(lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0, nesterov=False)
     """
 
-    lr_by_name: ClassVar[str] = "auto"
+    lr_by_name: ClassVar[float | str] = "auto"
 
     lr: float | str = 1e-3
     momentum: float = 0.0
@@ -139,13 +151,35 @@ class SGD:
             bool(self.nesterov),
         )
 
+    @property
+    def stability(self) -> Stability:
+        """On a quadratic of curvature L, and with R the largest curvature of a row.
+
+        Full batch: the rate at which the roots of the recurrence leave the unit circle, 2 (1 + momentum) / L for the
+        running sum (Polyak 1964), by 1 + 2 momentum less for Nesterov's.
+
+        Any order: without momentum 2 / R, up to which no step moves away from the solutions of its rows. With momentum
+        m: (1 - m)^2 / (2 R). With v the running sum times lr m / (1 - m), and z = w - v: ||z||^2 + ||v||^2 / m^2 then
+        grows in no step.
+        """
+        m = self.momentum
+        if m == 0:
+            return Stability(2.0, 2.0, self.weight_decay)
+        damped = 1 - self.dampening
+        roots = (1 + m) / (1 + 2 * m) if self.nesterov else 1 + m
+        return Stability(
+            full_batch=2 * roots / damped if damped else math.inf,
+            any_order=(1 - m) ** 2 / (2 * max(1.0, damped)),
+            weight_decay=self.weight_decay,
+        )
+
 
 TABLE: dict[str, type[Optimizer]] = {"sgd": SGD}
 
 
 def find(optimizer: "str | Optimizer") -> Optimizer:
     """The record of a name, or the record itself."""
-    if isinstance(optimizer, tuple(TABLE.values())):
+    if not isinstance(optimizer, str) and type(optimizer) in TABLE.values():
         return optimizer
     return choose("optimizer", optimizer, TABLE)()
 

@@ -55,7 +55,7 @@ def sum_features(terms: Array) -> Any:
 
 def dot(X: Array, w: Array) -> Array:
     """x.w for each row x of X."""
-    return _products(X, lambda x: w[:, None])
+    return _products(X, lambda _: w[:, None])
 
 
 def squares(X: Array) -> Array:
@@ -66,12 +66,12 @@ def squares(X: Array) -> Array:
 def _products(X: Array, factor: Callable[[Array], Array]) -> Array:
     n, d = X.shape
     out = np.empty(n, X.dtype)
-    rows = chunk_rows(d)
-    terms = np.zeros((-(-d // LANES) * LANES, min(n, rows)), X.dtype)
-    for first in range(0, n, rows):
-        x = X[first : first + rows]
+    parts = chunks(n, d)
+    terms = np.zeros((-(-d // LANES) * LANES, min(n, parts[0].stop)), X.dtype)
+    for part in parts:
+        x = X[part]
         np.multiply(x.T, factor(x), out=terms[:d, : len(x)])
-        out[first : first + rows] = sum_features(terms[:, : len(x)])
+        out[part] = sum_features(terms[:, : len(x)])
     return out
 
 
@@ -105,9 +105,10 @@ def sum_rows(terms: Array) -> Any:
     return tree(block_sums(terms))
 
 
-def chunk_rows(d: int) -> int:
-    """How many rows of d features numpy handles at once: whole blocks, small enough for the cache."""
-    return BLOCK * max(1, (1 << 15) // (BLOCK * d))
+def chunks(n: int, d: int) -> list[slice]:
+    """Cut n rows of d features into what numpy handles at once: whole blocks, small enough for the cache."""
+    rows = BLOCK * max(1, (1 << 15) // (BLOCK * d))
+    return [slice(first, first + rows) for first in range(0, n, rows)]
 
 
 def mix(z: Any) -> Any:
@@ -128,7 +129,10 @@ def round_keys(seed: int, epochs: range) -> NDArray[np.uint64]:
     """
     epoch = np.arange(epochs.start, epochs.stop, dtype=np.int64).astype(np.uint64)
     start = mix(mix(np.array([seed], np.uint64) + _GOLDEN) + (epoch + np.uint64(1)) * _GOLDEN)
-    return mix(start[:, None] + np.arange(1, ROUNDS + 1, dtype=np.uint64) * _GOLDEN)
+    keys: NDArray[np.uint64] = mix(
+        start[:, None] + np.arange(1, ROUNDS + 1, dtype=np.uint64) * _GOLDEN
+    )
+    return keys
 
 
 def feistel(i: Any, keys: Any, left_mask: Any, right_bits: Any, right_mask: Any) -> Any:
@@ -151,7 +155,7 @@ def halves(n: int) -> tuple[np.uint64, np.uint64, np.uint64]:
     return np.uint64((1 << left) - 1), np.uint64(right), np.uint64((1 << right) - 1)
 
 
-def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> NDArray[np.int64]:
+def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> Array:
     """The rows that an epoch visits at these positions; without keys, the rows as they stand.
 
     Examples
@@ -165,7 +169,7 @@ def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> NDA
     if len(keys) == 0:
         return positions
     left_mask, right_bits, right_mask = halves(n)
-    rows = feistel(positions.astype(np.uint64), keys, left_mask, right_bits, right_mask)
+    rows: Array = feistel(positions.astype(np.uint64), keys, left_mask, right_bits, right_mask)
     while (outside := rows >= n).any():
         rows[outside] = feistel(rows[outside], keys, left_mask, right_bits, right_mask)
     return rows.astype(np.int64)

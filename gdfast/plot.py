@@ -49,7 +49,8 @@ def losses(
         history = result.history
         epochs = np.arange(len(history.loss))
         (line,) = ax.plot(epochs, history.loss, label=label or "training", linewidth=1.6)
-        seen.extend(history.loss[history.loss > 0] / max(history.loss[0], 1e-300))
+        falls = history.loss[history.loss > 0]
+        seen.extend(falls[[0, -1]] / falls[0] if len(falls) else ())
         if len(history.val_loss):
             # The loss of an epoch is measured before its updates, the validation loss after them.
             name = f"{label}, validation" if label else "validation"
@@ -74,8 +75,7 @@ def losses(
 
 def _new_axes() -> "Axes":
     try:
-        from matplotlib import pyplot
+        from matplotlib import pyplot as plt
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install matplotlib") from error
-    figure, ax = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    return ax
+    return plt.subplots(figsize=(6.4, 4.0), layout="constrained")[1]

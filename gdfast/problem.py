@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from gdfast.losses import Loss
 from gdfast.optimizers import Rule
 
 Array = NDArray[Any]
-Record = TypeVar("Record", bound=NamedTuple)
 
 
 class Status(IntEnum):
@@ -77,6 +76,6 @@ def useful_threads(threads: int, rows: int, features: int) -> int:
     return threads if rows * (features + 1) >= 1 << 18 else 1
 
 
-def cast(record: Record, dtype: np.dtype[Any]) -> Record:
-    """The record with its numbers in this dtype; what is no float stays as it is."""
+def cast(record: Any, dtype: np.dtype[Any]) -> Any:
+    """The loss or rule with its numbers in this dtype; what is no float stays as it is."""
     return type(record)(*(dtype.type(v) if isinstance(v, float) else v for v in record))

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -53,6 +54,11 @@ class History:
     coef: Array | None = None
     intercept: Array | None = None
 
+    def __post_init__(self) -> None:
+        for values in vars(self).values():
+            if values is not None:
+                values.flags.writeable = False
+
     def __repr__(self) -> str:
         n = len(self.loss)
         ends = f", loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g}" if n else ""
@@ -96,6 +102,9 @@ class FitResult:
     optimizer: Optimizer
     backend: str
     feature_names: tuple[str, ...] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        self.coef.flags.writeable = False
 
     @property
     def digest(self) -> str:
@@ -183,7 +192,7 @@ class FitResult:
             "feature_names": self.feature_names,
         }
         intercept = np.asarray(self.intercept, self.coef.dtype)
-        with open(path, "wb") as file:
+        with Path(path).open("wb") as file:
             np.savez(file, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
 
     def __repr__(self) -> str:
@@ -224,7 +233,7 @@ def load(path: str | PathLike[str]) -> FitResult:
     with np.load(path, allow_pickle=False) as file:
         if "meta" not in file or "coef" not in file:
             raise ValueError(f"{path} was not written by FitResult.save")
-        arrays = {name: _frozen(file[name]) for name in file.files if name != "meta"}
+        arrays = {name: file[name] for name in file.files if name != "meta"}
         meta: dict[str, Any] = json.loads(str(file["meta"]))
     if meta.pop("format") != 1:
         raise ValueError(f"{path} was written by a later version of gdfast")
@@ -243,8 +252,3 @@ def load(path: str | PathLike[str]) -> FitResult:
         feature_names=None if names is None else tuple(names),
         **meta,
     )
-
-
-def _frozen(a: Array) -> Array:
-    a.flags.writeable = False
-    return a

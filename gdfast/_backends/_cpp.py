@@ -15,9 +15,13 @@ def descend(
 ) -> tuple[int, Status]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
     epochs, state.steps, status = _core.descend(
-        *_loss(problem),
+        problem.X,
+        problem.y,
+        problem.weights,
+        problem.loss.name,
+        _numbers(problem.loss),
         problem.rule.name,
-        problem.rule,
+        _numbers(problem.rule),
         problem.batch_size,
         problem.X.shape[1] + problem.fit_intercept,
         problem.clip_norm,
@@ -41,7 +45,17 @@ def descend(
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
     grad = np.empty_like(params)
-    _core.gradient(*_loss(problem), params, grad, problem.threads)
+    loss = problem.loss
+    _core.gradient(
+        problem.X,
+        problem.y,
+        problem.weights,
+        loss.name,
+        _numbers(loss),
+        params,
+        grad,
+        problem.threads,
+    )
     return grad
 
 
@@ -52,5 +66,5 @@ def predict(X: Array, params: Array, threads: int) -> Array:
     return out
 
 
-def _loss(problem: Problem) -> tuple[Any, ...]:
-    return problem.X, problem.y, problem.weights, problem.loss.name, problem.loss
+def _numbers(record: Any) -> tuple[float, ...]:
+    return tuple(record)

@@ -43,12 +43,12 @@ class Numba(NamedTuple):
         epoch_loss[:] = 0
         return mean
 
-    def gradient(self, X, y, weights, loss, keys, first, count, params, grad, epoch_loss):  # type: ignore
+    def gradient(self, X, y, weights, loss, keys, first, count, params, grad, epoch_loss):
         sums = np.empty(((count + BLOCK - 1) // BLOCK, len(params)), X.dtype)
         block_sums(X, y, weights, loss, keys, first, count, params, 0, len(sums), sums, epoch_loss)
         mean_gradient(sums, count, grad)
 
-    def per_sample(  # type: ignore
+    def per_sample(
         self,
         X,
         y,
@@ -97,10 +97,10 @@ class Numba(NamedTuple):
         return np.sqrt(dot(row, 0, grad, d) + grad[d] * grad[d])
 
     def within(self, grad: Array, tol: Any) -> bool:
+        inside = True
         for g in grad:
-            if not abs(g) <= tol:
-                return False
-        return True
+            inside = inside and abs(g) <= tol
+        return inside
 
     def clip(self, grad: Array, clip_norm: Any) -> None:
         scale = clip_norm / (self.norm(grad) + losses.like(clip_norm, 1e-6))
@@ -108,7 +108,7 @@ class Numba(NamedTuple):
             for j in range(len(grad)):
                 grad[j] *= scale
 
-    def step(self, rule, params, grad, slots, active, eta, steps, total):  # type: ignore
+    def step(self, rule, params, grad, slots, active, eta, steps, total):
         for j in range(active):
             params[j] = optimizers.step(rule, params[j], grad[j], slots, j, eta, steps)
         for j in range(len(total)):
@@ -116,7 +116,7 @@ class Numba(NamedTuple):
 
 
 @register_jitable
-def dot(X, i, w, d):  # type: ignore
+def dot(X, i, w, d):
     """Row i of X times w, in the canonical order."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = losses.like(w, 0.0)
     whole = d - d % LANES
@@ -148,7 +148,7 @@ def dot(X, i, w, d):  # type: ignore
 
 
 @register_jitable
-def visit(position, keys, n, left_mask, right_bits, right_mask):  # type: ignore
+def visit(position, keys, n, left_mask, right_bits, right_mask):
     """The row at this position of the epoch."""
     if len(keys) == 0:
         return position
@@ -159,7 +159,7 @@ def visit(position, keys, n, left_mask, right_bits, right_mask):  # type: ignore
 
 
 @register_jitable
-def block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss):  # type: ignore
+def block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss):
     """Blocks begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
     n, d = X.shape
     left, bits, right = order.halves(n)
@@ -185,7 +185,7 @@ def block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums
 
 
 @register_jitable
-def tree(parts):  # type: ignore
+def tree(parts):
     """Add rows in pairs of neighbours, level by level, into the first; overwrites parts."""
     reach = 1
     while reach < len(parts):
@@ -197,7 +197,7 @@ def tree(parts):  # type: ignore
 
 
 @register_jitable
-def mean_gradient(sums, count, grad):  # type: ignore
+def mean_gradient(sums, count, grad):
     total = tree(sums)
     for j in range(len(grad)):
         grad[j] = total[j] / grad.dtype.type(count)
@@ -214,13 +214,15 @@ def fingerprint() -> str:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """The function jitted without the GIL; cached on disk where a directory is writable."""
-    dispatcher = numba.njit(nogil=True)(function)
+    dispatcher: Any = numba.njit(nogil=True)(function)
     try:
         cache = FunctionCache(function)
     except RuntimeError:  # numba found no writable place for its cache
         return dispatcher
     name = f"{cache._impl.filename_base}-{fingerprint()}"
-    cache._cache_file = IndexDataCacheFile(cache.cache_path, name, cache._impl.locator.get_source_stamp())
+    cache._cache_file = IndexDataCacheFile(
+        cache.cache_path, name, cache._impl.locator.get_source_stamp()
+    )
     dispatcher._cache = cache
     return dispatcher
 
@@ -229,7 +231,7 @@ def by_type(generic: Callable[..., Any], method: str) -> Callable[..., Any]:
     """The overload that answers a call of `generic` by the method of that name of its first argument's record type."""
 
     @functools.wraps(bare(generic))
-    def find(self: Any, *args: Any) -> Any:
+    def find(self: Any, *_: Any) -> Any:
         return bare(getattr(self.instance_class, method))
 
     return find
@@ -252,26 +254,26 @@ for helper in (order.mix, order.feistel, order.halves):
 
 
 @overload(losses.like)
-def like(x, number):  # type: ignore
+def like(x, number):  # noqa: ARG001
     dtype = getattr(x, "dtype", x)
-    return lambda x, number: dtype(number)
+    return lambda x, number: dtype(number)  # noqa: ARG005
 
 
 _descend = compiled(_loops.descend)
 
 
 @compiled
-def _block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss):  # type: ignore
+def _block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss):
     block_sums(X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss)
 
 
 @compiled
-def _mean_gradient(sums, count, grad):  # type: ignore
+def _mean_gradient(sums, count, grad):
     mean_gradient(sums, count, grad)
 
 
 @compiled
-def _predict(X, params, begin, end, out):  # type: ignore
+def _predict(X, params, begin, end, out):
     d = X.shape[1]
     for i in range(begin, end):
         out[i] = dot(X, i, params, d) + params[d]

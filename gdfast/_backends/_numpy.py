@@ -1,5 +1,6 @@
 """The numpy backend: whole blocks of rows at a time. Always there, and the plainest text of the kernels."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -49,21 +50,13 @@ class Numpy(NamedTuple):
         sums = np.empty((-(-count // order.BLOCK), d + 1), X.dtype)
         visited = epoch_loss[first : first + count]
 
-        def fill(begin: int) -> None:
-            part = slice(begin, begin + rows_at_once)
+        def fill(part: slice) -> None:
             s = weights[part] if len(weights) > 1 else weights
-            blocks = slice(begin // order.BLOCK, (begin + rows_at_once) // order.BLOCK)
+            blocks = slice(part.start // order.BLOCK, part.stop // order.BLOCK)
             with np.errstate(all="ignore"):
                 self.block_sums(X[part], y[part], s, loss, params, sums[blocks], visited[part])
 
-        rows_at_once = order.chunk_rows(d)
-        chunks = range(0, count, rows_at_once)
-        if self.threads > 1 and len(chunks) > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(fill, chunks))
-        else:
-            for begin in chunks:
-                fill(begin)
+        in_threads(fill, order.chunks(count, d), self.threads)
         grad[:] = order.tree(sums) / X.dtype.type(count)
 
     def block_sums(
@@ -218,5 +211,21 @@ def gradient(problem: Problem, params: Array) -> Array:
 
 def predict(X: Array, params: Array, threads: int) -> Array:
     """x.w + b for each row."""
-    with np.errstate(all="ignore"):
-        return order.dot(X, params[:-1]) + params[-1]
+    out = np.empty(len(X), X.dtype)
+
+    def fill(rows: slice) -> None:
+        with np.errstate(all="ignore"):
+            out[rows] = order.dot(X[rows], params[:-1]) + params[-1]
+
+    in_threads(fill, order.chunks(*X.shape), threads)
+    return out
+
+
+def in_threads(work: Callable[[slice], None], chunks: list[slice], threads: int) -> None:
+    """Call work on each chunk, on several threads where there are several chunks."""
+    if threads > 1 and len(chunks) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, chunks))
+    else:
+        for chunk in chunks:
+            work(chunk)

@@ -1,0 +1,50 @@
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+
+build: str
+standard_float_mode: int
+
+def losses() -> list[str]: ...
+def rules() -> list[str]: ...
+def float_mode() -> int: ...
+def set_float_mode(mode: int) -> None: ...
+def descend(
+    X: _Array,
+    y: _Array,
+    weights: _Array,
+    loss: str,
+    loss_numbers: Sequence[float],
+    rule: str,
+    rule_numbers: Sequence[float],
+    batch_size: int,
+    active: int,
+    clip_norm: float,
+    tol: float,
+    bound: float,
+    threads: int,
+    params: _Array,
+    slots: _Array,
+    total: _Array,
+    start: _Array,
+    steps: int,
+    rates: _Array,
+    keys: _Array,
+    losses: _Array,
+    grad_norms: _Array,
+    traced: _Array,
+) -> tuple[int, int, int]: ...
+def gradient(
+    X: _Array,
+    y: _Array,
+    weights: _Array,
+    loss: str,
+    loss_numbers: Sequence[float],
+    params: _Array,
+    grad: _Array,
+    threads: int,
+) -> None: ...
+def predict(X: _Array, params: _Array, out: _Array, threads: int) -> None: ...

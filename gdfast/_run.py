@@ -1,0 +1,255 @@
+"""A fit under way: epochs, what is done between them, and how they end."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gdfast import _rates, order
+from gdfast._scaling import Scaling
+from gdfast.errors import DivergenceError
+from gdfast.losses import Loss
+from gdfast.matrices import Rows, check_finite
+from gdfast.optimizers import Optimizer
+from gdfast.problem import Array, Log, Problem, State, Status, cast, useful_threads
+from gdfast.results import FitResult, History, StopReason
+
+# Epochs of few multiplications run several in one call of the backend, up to about this many.
+WORK_IN_A_CALL = 1 << 22
+
+Callback = Callable[[FitResult], Any]
+
+
+@dataclass
+class Patience:
+    """Counts the epochs without improvement, and keeps the best weights."""
+
+    limit: int | None
+    threshold: float
+    best: Array | None = None
+    lowest: float = math.inf
+    waited: int = 0
+
+    def spent(self, loss: float, params: Array) -> bool:
+        """Whether the limit is reached with this epoch's loss, which was measured at these params."""
+        if self.limit is None:
+            return False
+        if self.best is None or self.lowest - loss > self.threshold:
+            self.best, self.lowest, self.waited = params, loss, 0
+        else:
+            self.waited += 1
+        return self.waited >= self.limit
+
+
+@dataclass
+class Run:
+    """A fit under way."""
+
+    engine: ModuleType
+    problem: Problem
+    record: Optimizer
+    rate: float
+    seed: int | None  # None: the rows are not shuffled
+    scaling: Scaling | None
+    held_out: Rows | None
+    threads: int
+    names: tuple[str, ...] | None
+    state: State
+    log: Log
+    origin: Array
+    val_loss: Array
+    seconds: Array
+    done: int = 0
+
+    def all_epochs(
+        self,
+        epochs: int,
+        patience: Patience,
+        callback: Callback | None,
+        progress: bool,
+    ) -> StopReason:
+        """Run the epochs, several in a call where nothing is to be done between them; say why they ended."""
+        begin = time.perf_counter()
+        one_by_one = (
+            callback is not None
+            or progress
+            or patience.limit is not None
+            or self.held_out is not None
+        )
+        n, d = self.problem.X.shape
+        at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // (n * (d + 1)))
+        with _bar(epochs, progress) as show:
+            while self.done < epochs:
+                first = self.done
+                status = self._advance(min(at_once, epochs - first))
+                if self.held_out is not None and status != Status.DIVERGED:
+                    self.val_loss[first] = self._validate()
+                elapsed = time.perf_counter() - begin
+                before = self.seconds[first - 1] if first else 0.0
+                self.seconds[first : self.done] = np.linspace(
+                    before, elapsed, self.done - first + 1
+                )[1:]
+                if status == Status.DIVERGED:
+                    raise self._divergence()
+                show(float(self.log.loss[first]))
+                if status == Status.TOL:
+                    return "tol"
+                if patience.spent(*self._measured(first)):
+                    return "patience"
+                if callback is not None and _stops(callback, self.result("running")):
+                    return "callback"
+        if not np.isfinite(self.state.params).all():
+            raise self._divergence()
+        return "epochs"
+
+    def _advance(self, epochs: int) -> Status:
+        coming = range(self.done, self.done + epochs)
+        part = slice(coming.start, coming.stop)
+        keys = np.empty((epochs, 0), np.uint64)
+        if self.seed is not None:
+            keys = order.round_keys(self.seed, coming)
+        rates = np.full(epochs, self.rate, self.log.loss.dtype)
+        log = Log(self.log.loss[part], self.log.grad_norm[part], self.log.params[part])
+        ran, status = self.engine.descend(self.problem, self.state, rates, keys, log)
+        self.done += ran
+        return Status(status)
+
+    def _params(self) -> Array:
+        """The model so far, for X as it was given."""
+        state = self.state
+        params = state.params
+        if len(state.total) and state.steps:
+            params = state.total / params.dtype.type(state.steps)
+        return self._given(params)
+
+    def _given(self, params: Array) -> Array:
+        return params.copy() if self.scaling is None else self.scaling.back(params)
+
+    def _measured(self, epoch: int) -> tuple[float, Array]:
+        """The loss that patience looks at, and the weights at which it was measured."""
+        if self.held_out is not None:
+            return float(self.val_loss[epoch]), self._params()
+        if self.problem.full_batch and not len(self.state.total):
+            return float(self.log.loss[epoch]), self._given(self.state.start)
+        return float(self.log.loss[epoch]), self._params()
+
+    def _validate(self) -> Any:
+        assert self.held_out is not None
+        X, y, weights = self.held_out
+        p = self.engine.predict(X, self._params(), useful_threads(self.threads, *X.shape))
+        loss = mean_loss(self.problem.loss, p, y, weights)
+        if not np.isfinite(loss):
+            check_finite(X, "validation X")
+        return loss
+
+    def result(self, stop_reason: StopReason, params: Array | None = None) -> FitResult:
+        """The result so far, by default with the latest weights."""
+        params = self._params() if params is None else params
+        coef = traced = None
+        if len(self.log.params):
+            traced = self._given(np.vstack([self.origin, self.log.params[: self.done]]))
+            coef, traced = traced[:, :-1], traced[:, -1]
+        history = History(
+            loss=self.log.loss[: self.done].copy(),
+            val_loss=self.val_loss[: self.done].copy(),
+            lr=np.full(self.done, self.rate, self.log.loss.dtype),
+            grad_norm=self.log.grad_norm[: self.done].copy(),
+            seconds=self.seconds[: self.done].copy(),
+            coef=coef,
+            intercept=traced,
+        )
+        return FitResult(
+            coef=params[:-1],
+            intercept=float(params[-1]),
+            history=history,
+            n_epochs=self.done,
+            n_steps=self.state.steps,
+            converged=stop_reason == "tol",
+            stop_reason=stop_reason,
+            loss=self.problem.loss,
+            optimizer=self.record,
+            backend=self.engine.NAME,
+            feature_names=self.names,
+        )
+
+    def _divergence(self) -> Exception:
+        """The error for an epoch whose loss is lost: bad data, or a rate that is too large."""
+        check_finite(self.problem.X, "X")
+        epoch = self.done - 1
+        loss = float(self.log.loss[epoch])
+        stable = self._stable_rate()
+        return DivergenceError(
+            f"lr={self.rate:.6g} diverged at epoch {epoch}, where the loss was {loss:.3g}; {self._advice(stable)}",
+            result=self.result("divergence", self._given(self.state.start)),
+            epoch=epoch,
+            lr=self.rate,
+            stable_lr=stable,
+        )
+
+    def advice(self) -> str:
+        """Which rate works for these data, and whether the scales of the features are in the way."""
+        return self._advice(self._stable_rate())
+
+    def _stable_rate(self) -> float:
+        return _rates.stable(self.engine, self.problem, self.record.stability)
+
+    def _advice(self, stable: float) -> str:
+        kind = (
+            "stable rate"
+            if self.problem.full_batch
+            else "rate that is sure to be stable, in any order of the rows,"
+        )
+        words = f"the largest {kind} for this data is {_round_down(stable):.6g}"
+        spread = _rates.spread(self.problem)
+        if self.scaling is None and spread.ratio > 10:
+            words += (
+                f". The features' scales differ by a factor of {spread.ratio:.3g} ({spread.largest} against "
+                f"{spread.smallest}): standardize=True allows a larger one"
+            )
+        return words
+
+
+def mean_loss(loss: Loss, p: Array, y: Array, weights: Array) -> Any:
+    with np.errstate(all="ignore"):
+        terms = weights * cast(loss, y.dtype).value(p, y)
+        return order.sum_rows(terms) / y.dtype.type(len(y))
+
+
+def _stops(callback: Callback, result: FitResult) -> bool:
+    try:
+        answer = callback(result)
+        return answer is True or (isinstance(answer, np.bool_) and bool(answer))
+    except StopIteration:
+        return True
+
+
+@contextmanager
+def _bar(epochs: int, progress: bool) -> Iterator[Callable[[float], None]]:
+    """What shows an epoch's loss as it is done: a bar of tqdm, or nothing."""
+    if not progress:
+        yield lambda _: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install tqdm") from error
+    with tqdm(total=epochs, unit="epoch") as bar:
+
+        def show(loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.6g}", refresh=False)
+            bar.update()
+
+        yield show
+
+
+def _round_down(rate: float) -> float:
+    """To three digits."""
+    if not 0 < rate < math.inf:
+        return rate
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 2)
+    return math.floor(rate / unit) * unit
