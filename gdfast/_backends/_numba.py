@@ -1,27 +1,15 @@
-"""The numba backend: the training loop compiled, with inner loops on scalars.
+"""The numba backend: the training loop compiled, with inner loops on scalars."""
 
-A record's type selects its formula at compile time, by `numba.extending.overload`: unlike jitted functions passed as
-arguments, that is cached on disk. The cache is keyed by a fingerprint of the package, because numba itself looks at
-one file only.
-"""
-
-import functools
-import hashlib
 import inspect
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import FunctionType
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numba.core import types
-from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.extending import overload, overload_method, register_jitable
 
 from gdfast import losses, optimizers, order
 from gdfast._backends import _loops, _numpy
+from gdfast._backends._jit import by_type, compiled
 from gdfast.problem import Array, Log, Problem, State, Status
 
 NAME = "numba"
@@ -203,45 +191,6 @@ def mean_gradient(sums, count, grad):
         grad[j] = total[j] / grad.dtype.type(count)
 
 
-@functools.cache
-def fingerprint() -> str:
-    """A hash of the package's Python sources."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(inspect.getfile(order)).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """The function jitted without the GIL; cached on disk where a directory is writable."""
-    dispatcher: Any = numba.njit(nogil=True)(function)
-    try:
-        cache = FunctionCache(function)
-    except RuntimeError:  # numba found no writable place for its cache
-        return dispatcher
-    name = f"{cache._impl.filename_base}-{fingerprint()}"
-    cache._cache_file = IndexDataCacheFile(
-        cache.cache_path, name, cache._impl.locator.get_source_stamp()
-    )
-    dispatcher._cache = cache
-    return dispatcher
-
-
-def by_type(generic: Callable[..., Any], method: str) -> Callable[..., Any]:
-    """The overload that answers a call of `generic` by the method of that name of its first argument's record type."""
-
-    @functools.wraps(bare(generic))
-    def find(self: Any, *_: Any) -> Any:
-        return bare(getattr(self.instance_class, method))
-
-    return find
-
-
-def bare(function: Any) -> Callable[..., Any]:
-    """The function without its annotations, in which numba wants generic and method to agree."""
-    return FunctionType(function.__code__, function.__globals__, function.__name__)
-
-
 for name in ("value", "gradient"):
     overload(getattr(losses, name))(by_type(getattr(losses, name), name))
 overload(optimizers.step)(by_type(optimizers.step, "step"))
@@ -303,27 +252,22 @@ class Threaded(_numpy.Numpy):
         grad: Array,
         epoch_loss: Array,
     ) -> None:
-        blocks = -(-count // BLOCK)
-        sums = np.empty((blocks, len(params)), X.dtype)
+        sums = np.empty((-(-count // BLOCK), len(params)), X.dtype)
 
-        def fill(begin: int, end: int) -> None:
+        def fill(part: slice) -> None:
+            begin, end = part.start, part.stop
             _block_sums(
                 X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss
             )
 
-        share(fill, blocks, self.threads)
+        _numpy.in_threads(fill, even_parts(len(sums), self.threads), self.threads)
         _mean_gradient(sums, count, grad)
 
 
-def share(work: Callable[[int, int], None], tasks: int, threads: int) -> None:
-    """Cut 0, ..., tasks - 1 into a range for each thread and wait for all of them."""
-    threads = min(threads, tasks)
-    if threads < 2:
-        work(0, tasks)
-        return
-    cuts = [tasks * k // threads for k in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, cuts[:-1], cuts[1:]))
+def even_parts(tasks: int, threads: int) -> list[slice]:
+    """Cut 0, ..., tasks - 1 into a part for each thread."""
+    parts = min(tasks, threads)
+    return [slice(tasks * k // parts, tasks * (k + 1) // parts) for k in range(parts)]
 
 
 def descend(
@@ -345,5 +289,9 @@ def gradient(problem: Problem, params: Array) -> Array:
 def predict(X: Array, params: Array, threads: int) -> Array:
     """x.w + b for each row."""
     out = np.empty(len(X), X.dtype)
-    share(lambda begin, end: _predict(X, params, begin, end, out), len(X), threads)
+
+    def fill(part: slice) -> None:
+        _predict(X, params, part.start, part.stop, out)
+
+    _numpy.in_threads(fill, even_parts(len(X), threads), threads)
     return out
