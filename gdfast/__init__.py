@@ -6,7 +6,7 @@
 (1.0, [9.0])
 """
 
-from gdfast import losses, plot
+from gdfast import datasets, losses, plot
 from gdfast._backends import backends
 from gdfast._config import show_config
 from gdfast._fit import fit
@@ -23,6 +23,7 @@ __all__ = [
     "FitResult",
     "History",
     "backends",
+    "datasets",
     "fit",
     "load",
     "losses",

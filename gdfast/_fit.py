@@ -187,25 +187,21 @@ def fit(
     if check_flag("standardize", standardize):
         scaling = Scaling.of(matrix, weights, center=fit_intercept)
         matrix, start = scaling.standardized(matrix), scaling.into(start)
+    formula = losses.find(loss)
+    reference = _reference_loss(formula, Rows(matrix, target, weights), start)
+    limit = float(np.finfo(dtype).max)
     problem = Problem(
         X=matrix,
         y=target,
         weights=weights,
-        loss=losses.find(loss),
+        loss=formula,
         rule=record.rule,
         batch_size=rows if size is None else min(size, rows),
         fit_intercept=fit_intercept,
         clip_norm=clip,
         tol=tol if size is None else -1.0,
-        bound=math.inf,
-        threads=threads,
-    )
-    reference = _reference_loss(problem, start)
-    limit = float(np.finfo(dtype).max)
-    problem = replace(
-        problem,
         bound=min(DIVERGED * reference, limit) if reference else limit,
-        threads=problem.useful_threads,
+        threads=threads,
     )
     if epochs == 0:
         check_finite(matrix, "X")
@@ -290,19 +286,19 @@ def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
     return data.take(~drawn), data.take(drawn)
 
 
-def _reference_loss(problem: Problem, params: Array) -> float:
+def _reference_loss(loss: Loss, rows: Rows, params: Array) -> float:
     """The larger of the losses of predicting 0 and, on the first rows, of the initial weights."""
-    y, weights = problem.y, problem.weights
-    reference = float(mean_loss(problem.loss, np.zeros_like(y), y, weights))
+    X, y, weights = rows
+    reference = float(mean_loss(loss, np.zeros_like(y), y, weights))
     if params.any():
         some = slice(1000)
         with np.errstate(all="ignore"):
-            p = order.dot(problem.X[some], params[:-1]) + params[-1]
+            p = order.dot(X[some], params[:-1]) + params[-1]
         s = weights[some] if len(weights) > 1 else weights
-        reference = max(reference, float(mean_loss(problem.loss, p, y[some], s)))
+        reference = max(reference, float(mean_loss(loss, p, y[some], s)))
     if not math.isfinite(reference):
         check_finite(y, "y")
-        check_finite(problem.X, "X")
+        check_finite(X, "X")
         raise ValueError(
             f"the loss at the start overflows {y.dtype}: the largest y is {np.abs(y).max()}; divide y by a constant, "
             "or give smaller initial weights"

@@ -91,9 +91,10 @@ class Run:
                     self.val_loss[first] = self._validate()
                 elapsed = time.perf_counter() - begin
                 before = self.seconds[first - 1] if first else 0.0
-                self.seconds[first : self.done] = np.linspace(
-                    before, elapsed, self.done - first + 1
-                )[1:]
+                share = (elapsed - before) / (self.done - first)
+                self.seconds[first : self.done] = before + share * np.arange(
+                    1, self.done - first + 1
+                )
                 if status == Status.DIVERGED:
                     raise self._divergence()
                 show(float(self.log.loss[first]))

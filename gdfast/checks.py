@@ -38,7 +38,7 @@ def check_number(
     include_high: bool = True,
 ) -> float:
     """A real number within its range."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a number, not {value!r}")
     number = float(value)
     inside = (low <= number if include_low else low < number) and (

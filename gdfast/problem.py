@@ -36,7 +36,7 @@ class Problem:
     clip_norm: float  # inf: no clipping
     tol: float  # for the largest gradient component; negative: never
     bound: float  # a loss above it has diverged
-    threads: int
+    threads: int  # at most
 
     @property
     def full_batch(self) -> bool:

@@ -27,7 +27,7 @@ def descend(
         problem.clip_norm,
         problem.tol,
         problem.bound,
-        problem.threads,
+        problem.useful_threads,
         state.params,
         state.slots,
         state.total,
@@ -54,7 +54,7 @@ def gradient(problem: Problem, params: Array) -> Array:
         _numbers(loss),
         params,
         grad,
-        problem.threads,
+        problem.useful_threads,
     )
     return grad
 

@@ -274,16 +274,16 @@ def descend(
     problem: Problem, state: State, rates: Array, keys: Array, log: Log
 ) -> tuple[int, Status]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
-    if problem.threads > 1:
+    if problem.useful_threads > 1:
         return _numpy.run(
-            _loops.descend, Threaded(problem.threads), problem, state, rates, keys, log
+            _loops.descend, Threaded(problem.useful_threads), problem, state, rates, keys, log
         )
     return _numpy.run(_descend, Numba(1), problem, state, rates, keys, log)
 
 
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
-    return _numpy.full_gradient(Threaded(problem.threads), problem, params)
+    return _numpy.full_gradient(Threaded(problem.useful_threads), problem, params)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:

@@ -155,7 +155,7 @@ def descend(
     problem: Problem, state: State, rates: Array, keys: Array, log: Log
 ) -> tuple[int, Status]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
-    return run(_loops.descend, Numpy(problem.threads), problem, state, rates, keys, log)
+    return run(_loops.descend, Numpy(problem.useful_threads), problem, state, rates, keys, log)
 
 
 def run(
@@ -206,7 +206,7 @@ def full_gradient(kernels: Numpy, problem: Problem, params: Array) -> Array:
 
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
-    return full_gradient(Numpy(problem.threads), problem, params)
+    return full_gradient(Numpy(problem.useful_threads), problem, params)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:
