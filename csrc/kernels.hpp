@@ -254,7 +254,8 @@ std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss
     const index d = data.d;
     const index width = d + 1;
     const bool clips = options.clip_norm != infinity;
-    const SGD<T> *const per_sample = options.batch_size == 1 && !clips ? rule.stateless_sgd() : nullptr;
+    const SGD<T> *const per_sample =
+        options.batch_size == 1 && options.tol < 0 && !clips ? rule.stateless_sgd() : nullptr;
     std::vector<T> sums(static_cast<std::size_t>((options.batch_size + block - 1) / block * width));
     std::vector<T> grad(static_cast<std::size_t>(width));
     EpochLoss<T> epoch_loss(n);
@@ -309,11 +310,11 @@ std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss
             }
         }
         log.loss[e] = epoch_loss.mean();
-        if (!(log.loss[e] <= options.bound)) {
-            return {e + 1, Status::diverged};
-        }
         if (log.params != nullptr) {
             std::copy(state.params, state.params + width, log.params + e * width);
+        }
+        if (!(log.loss[e] <= options.bound)) {
+            return {e + 1, Status::diverged};
         }
         if (status == Status::tol) {
             return {e + 1, status};

@@ -11,6 +11,7 @@ using index = std::ptrdiff_t;
 constexpr index lanes = 8;
 constexpr index block = 256;
 constexpr index rounds = 6;
+constexpr unsigned smallest_bits = 6;
 
 // The dot products of R rows of d features with w, side by side.
 template <index R, class T>
@@ -58,7 +59,7 @@ inline void tree(T *parts, index count, index width) {
 class Visits {
 public:
     Visits(const std::uint64_t *keys, index rows) : keys_(keys), rows_(static_cast<std::uint64_t>(rows)) {
-        unsigned bits = 0;
+        unsigned bits = smallest_bits;
         while ((std::uint64_t(1) << bits) < rows_) {
             ++bits;
         }

@@ -239,6 +239,10 @@ def fit(
     watched = Patience(patience, threshold=0.0 if size is None else tol)
     stop_reason = run.all_epochs(epochs, watched, callback, check_flag("progress", progress))
     result = run.result(stop_reason, watched.best)
+    if not (np.isfinite(result.coef).all() and math.isfinite(result.intercept)):
+        raise ValueError(
+            f"the weights for the unscaled X overflow {dtype}: multiply X, or divide y, by a constant"
+        )
     if result.n_epochs and result.history.loss[-1] > 1.5 * reference > 0:
         warnings.warn(
             f"the loss rose to {result.history.loss[-1]:.3g} from {reference:.3g} at the start: {run.advice()}",

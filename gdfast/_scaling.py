@@ -43,15 +43,17 @@ class Scaling:
     def into(self, params: Array) -> Array:
         """Weights and intercept for X -> those for the standardised X. (..., d + 1)."""
         inner = params.copy()
-        inner[..., :-1] *= self.scale
-        inner[..., -1] += self._shift(params)
+        with np.errstate(all="ignore"):  # the loss at the start shows it
+            inner[..., :-1] *= self.scale
+            inner[..., -1] += self._shift(params)
         return inner
 
     def back(self, params: Array) -> Array:
         """Weights and intercept for the standardised X -> those for X. (..., d + 1)."""
         outer = params.copy()
-        outer[..., :-1] /= self.scale
-        outer[..., -1] -= self._shift(outer)
+        with np.errstate(all="ignore"):  # `fit` looks at what it returns
+            outer[..., :-1] /= self.scale
+            outer[..., -1] -= self._shift(outer)
         return outer
 
     def _shift(self, params: Array) -> Any:

@@ -44,8 +44,7 @@ def load_penguins() -> Dataset:
     Examples
     --------
     >>> import gdfast as gd
-    >>> from gdfast import datasets
-    >>> X, y, names = datasets.load_penguins()
+    >>> X, y, names = gd.datasets.load_penguins()
     >>> X.shape, names[-1], y[:3].tolist()
     ((333, 4), 'male', [3750.0, 3800.0, 3250.0])
     >>> r = gd.fit(X, y, standardize=True)

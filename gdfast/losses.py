@@ -2,11 +2,13 @@
 
 The methods are the formulas of numba (on scalars) and of numpy (on arrays); csrc/losses.hpp says them once more. A
 number in a formula is written ``like(p, number)``, which gives it p's dtype: numba would compute in float64 otherwise.
+A choice is written ``where(condition, a, b)``.
 """
 
 from typing import Any, NamedTuple, Protocol
 
 from gdfast.checks import choose
+from gdfast.elementary import like
 
 
 class Loss(Protocol):
@@ -86,11 +88,6 @@ class HalfSquaredError(NamedTuple):
 
 
 TABLE: dict[str, type[Loss]] = {loss().name: loss for loss in (SquaredError, HalfSquaredError)}
-
-
-def like(x: Any, number: float) -> Any:
-    """The number in x's dtype."""
-    return number if isinstance(x, float) else x.dtype.type(number)
 
 
 def value(self: Loss, p: Any, y: Any) -> Any:

@@ -90,6 +90,7 @@ def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
     a = a.astype(dtype)
+    a += dtype.type(0)  # no -0.0, which no sum of the canonical order gives
     check_finite(a, name)
     return a
 

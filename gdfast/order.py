@@ -13,7 +13,8 @@ batch's gradient from the start of the batch.
 Both orders are the plain loop from left to right for up to three terms.
 
 *Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
-the smallest power of two that holds n, walked until it lands below n. The keys come from (seed, epoch) by splitmix64.
+the smallest power of two that holds n (at least 2**6: smaller ones favour some orders), walked until it lands below n.
+The keys come from (seed, epoch) by splitmix64.
 It needs no memory, and any position can be asked for on its own.
 
 No operation here or in a formula is anything but an IEEE-754 addition, subtraction, multiplication, division or square
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 LANES = 8
 BLOCK = 256
 ROUNDS = 6
+SMALLEST_BITS = 6
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -147,7 +149,7 @@ def feistel(i: Any, keys: Any, left_mask: Any, right_bits: Any, right_mask: Any)
 
 def halves(n: int) -> tuple[np.uint64, np.uint64, np.uint64]:
     """(left mask, right bits, right mask) of the Feistel network for n rows."""
-    bits = 0
+    bits = SMALLEST_BITS
     while (1 << bits) < n:
         bits += 1
     left = bits // 2
@@ -168,8 +170,14 @@ def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> Arr
     """
     if len(keys) == 0:
         return positions
-    left_mask, right_bits, right_mask = halves(n)
-    rows: Array = feistel(positions.astype(np.uint64), keys, left_mask, right_bits, right_mask)
+    network = halves(n)
+
+    def pass_on(i: Array) -> Any:
+        return feistel(i, keys, *network)
+
+    if n <= 1 << SMALLEST_BITS:  # few rows walk far: look the steps up
+        pass_on = pass_on(np.arange(1 << SMALLEST_BITS, dtype=np.uint64)).__getitem__
+    rows = pass_on(positions.astype(np.uint64))
     while (outside := rows >= n).any():
-        rows[outside] = feistel(rows[outside], keys, left_mask, right_bits, right_mask)
-    return rows.astype(np.int64)
+        rows[outside] = pass_on(rows[outside])
+    return rows.astype(np.int64)  # type: ignore[no-any-return]

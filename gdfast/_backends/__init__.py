@@ -102,7 +102,7 @@ def _best() -> str:
         warnings.warn(
             f"gdfast uses the {best} backend: {why_not('cpp')}. To be silent, choose a backend by name.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,  # past `find`, `fit` and its decorator
         )
     return best
 

@@ -22,7 +22,7 @@ import gdfast
 def fingerprint() -> str:
     """A hash of the package's Python sources."""
     digest = hashlib.sha256()
-    for path in sorted(Path(gdfast.__path__[0]).rglob("*.py")):
+    for path in sorted(Path(str(gdfast.__file__)).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

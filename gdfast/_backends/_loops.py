@@ -48,7 +48,7 @@ def descend(
         eta = rates[e]
         epoch_keys = keys[e]
         status = RAN
-        if batch_size == 1 and clip_norm == np.inf:
+        if batch_size == 1 and tol < 0 and clip_norm == np.inf:
             steps = kernels.per_sample(
                 X,
                 y,
@@ -83,10 +83,10 @@ def descend(
                 steps += 1
                 kernels.step(rule, params, grad, slots, active, eta, steps, total)
         losses[e] = kernels.mean_loss(epoch_loss, n)
-        if not losses[e] <= bound:
-            return e + 1, steps, DIVERGED
         if len(traced) > 0:
             traced[e] = params
+        if not losses[e] <= bound:
+            return e + 1, steps, DIVERGED
         if status == TOL:
             return e + 1, steps, TOL
     return len(rates), steps, RAN

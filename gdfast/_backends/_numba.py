@@ -7,7 +7,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload, overload_method, register_jitable
 
-from gdfast import losses, optimizers, order
+from gdfast import elementary, losses, optimizers, order
 from gdfast._backends import _loops, _numpy
 from gdfast._backends._jit import by_type, compiled
 from gdfast.problem import Array, Log, Problem, State, Status
@@ -76,7 +76,8 @@ class Numba(NamedTuple):
             epoch_loss[k] = block_loss
         for j in range(d):
             grad[j] = X[i, j] * c
-        grad[d] = c if active > d else c - c
+        grad[d] = c
+        grad[active:] = 0
         return steps
 
     def norm(self, grad: Array) -> Any:
@@ -91,7 +92,7 @@ class Numba(NamedTuple):
         return inside
 
     def clip(self, grad: Array, clip_norm: Any) -> None:
-        scale = clip_norm / (self.norm(grad) + losses.like(clip_norm, 1e-6))
+        scale = clip_norm / (self.norm(grad) + elementary.like(clip_norm, 1e-6))
         if scale < 1:
             for j in range(len(grad)):
                 grad[j] *= scale
@@ -106,7 +107,7 @@ class Numba(NamedTuple):
 @register_jitable
 def dot(X, i, w, d):
     """Row i of X times w, in the canonical order."""
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = losses.like(w, 0.0)
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = elementary.like(w, 0.0)
     whole = d - d % LANES
     for j in range(0, whole, LANES):
         a0 += X[i, j] * w[j]
@@ -202,10 +203,15 @@ for helper in (order.mix, order.feistel, order.halves):
     register_jitable(helper)
 
 
-@overload(losses.like)
+@overload(elementary.like)
 def like(x, number):  # noqa: ARG001
     dtype = getattr(x, "dtype", x)
     return lambda x, number: dtype(number)  # noqa: ARG005
+
+
+@overload(elementary.where)
+def where(condition, a, b):  # noqa: ARG001
+    return lambda condition, a, b: a if condition else b
 
 
 _descend = compiled(_loops.descend)

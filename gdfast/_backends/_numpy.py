@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdfast import losses, optimizers, order
+from gdfast import elementary, losses, optimizers, order
 from gdfast._backends import _loops
 from gdfast.problem import Array, Log, Problem, State, Status, cast
 
@@ -124,7 +124,7 @@ class Numpy(NamedTuple):
 
     def clip(self, grad: Array, clip_norm: Any) -> None:
         """Scale the gradient down to this norm: the rule of torch.nn.utils.clip_grad_norm_."""
-        scale = clip_norm / (self.norm(grad) + losses.like(clip_norm, 1e-6))
+        scale = clip_norm / (self.norm(grad) + elementary.like(clip_norm, 1e-6))
         if scale < 1:
             grad *= scale
 

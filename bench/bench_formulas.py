@@ -1,0 +1,23 @@
+"""Each loss and each optimizer of the tables: mini-batches of 32, with 20 features."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gdfast import losses, optimizers
+
+FORMULAS = [
+    *({"loss": name} for name in losses.TABLE),
+    *({"optimizer": name} for name in optimizers.TABLE),
+]
+
+
+@pytest.fixture(scope="module", params=FORMULAS, ids=lambda p: "-".join(*p.items()))
+def race(request: pytest.FixtureRequest, start_race: Callable[..., Any]) -> Any:
+    ((kind, name),) = request.param.items()
+    return start_race(f"{kind} {name}", 20_000, 20, batch_size=32, **request.param)
+
+
+def test_formula(race: Any, benchmark: Any, backend: str) -> None:
+    race.report(benchmark, backend)

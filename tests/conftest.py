@@ -1,0 +1,50 @@
+"""What all tests share: the backends, Python in a process of its own, and repeatable examples."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from gdfast import _backends
+
+# The same examples on every run; `pytest --hypothesis-profile=search` looks for new ones.
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(params=_backends.TABLE)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend's name."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., str]:
+    """Run a program in a new process without a backend chosen, and return what it printed.
+
+    With `path`, modules are looked for there first, before any installed copy.
+    """
+
+    def run(program: str, *, path: Sequence[object] = (), **environ: str) -> str:
+        env = {name: value for name, value in os.environ.items() if name != "GDFAST_BACKEND"}
+        command = [sys.executable, "-W", "error", "-c", program]
+        if path:
+            env["PYTHONPATH"] = os.pathsep.join([*map(str, path), *filter(None, sys.path)])
+            command.insert(1, "-S")  # nor the .pth files, by which an editable install comes first
+        done = subprocess.run(
+            command,
+            check=False,  # so that its words are shown, below
+            env=env | environ,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run

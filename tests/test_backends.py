@@ -1,0 +1,227 @@
+"""The backends: all there, all alike, chosen aloud; and what is imported when."""
+
+import ast
+import hashlib
+import importlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+import gdfast as gd
+from gdfast import _backends, losses, optimizers
+
+PACKAGE = Path(gd.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for pattern in ("*.py", "*.pyi")
+    for path in sorted(PACKAGE.rglob(pattern))
+}
+# From the ground up: a module imports from its own layer and those below.
+LAYERS = [
+    ["_core", "checks", "elementary", "errors", "order"],
+    ["losses", "optimizers", "matrices", "problem"],
+    ["_backends"],
+    ["_fit", "_floats", "_rates", "_run", "_scaling", "results"],
+]
+FACES = len(LAYERS)  # all others
+
+TINY = {"X": [[1.0], [2.0], [4.0]], "y": [1.0, 3.0, 2.0], "batch_size": 2, "epochs": 3}
+# Whether numba read what it compiled from a file.
+CACHED = """
+from gdfast._backends import _numba
+print(bool(_numba._descend.stats.cache_hits))
+"""
+
+
+def tiny_fit(backend):
+    """A program that prints the digest of a tiny fit."""
+    return f"import gdfast as gd\nprint(gd.fit(**{TINY}, backend={backend!r}).digest)\n"
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A folder that holds a copy of the package as it was built, and nothing that numba has cached."""
+    folder = tmp_path / "copied"
+    shutil.copytree(PACKAGE, folder / "gdfast", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(importlib.import_module("gdfast._core").__file__, folder / "gdfast")
+    return folder
+
+
+def test_it_is_available(backend):
+    assert gd.backends()[backend] == "available"
+
+
+def test_it_offers_what_a_backend_must(backend):
+    module = importlib.import_module(_backends.TABLE[backend].module)
+    assert backend == module.NAME
+    for name in ("descend", "gradient", "predict"):
+        assert callable(getattr(module, name))
+
+
+def test_it_runs_when_asked_for(backend, monkeypatch):
+    assert gd.fit([[1.0]], [1.0], backend=backend).backend == backend
+    monkeypatch.setenv("GDFAST_BACKEND", backend)
+    assert gd.fit([[1.0]], [1.0]).backend == backend
+
+
+def test_the_first_of_the_table_is_the_default(monkeypatch):
+    monkeypatch.delenv("GDFAST_BACKEND", raising=False)
+    assert gd.fit([[1.0]], [1.0]).backend == next(iter(_backends.TABLE))
+
+
+def test_the_argument_wins_over_the_variable(backend, monkeypatch):
+    monkeypatch.setenv("GDFAST_BACKEND", "fortran")
+    assert gd.fit([[1.0]], [1.0], backend=backend).backend == backend
+    with pytest.raises(ValueError, match=r"'fortran'.*GDFAST_BACKEND"):
+        gd.fit([[1.0]], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("table", "listed"), [(losses.TABLE, "losses"), (optimizers.TABLE, "rules")]
+)
+def test_both_languages_have_the_same(table, listed):
+    extension = importlib.import_module("gdfast._core")
+    compiled = dict.fromkeys(getattr(extension, listed)())
+    assert not table.keys() - compiled.keys(), "they are not in csrc/"
+    assert not compiled.keys() - table.keys(), "they are not in gdfast/"
+
+
+def layer(module):
+    part = f"{module}.".split(".")[1]
+    return next((k for k, names in enumerate(LAYERS) if part in names), FACES)
+
+
+def imported(path):
+    """What a file imports of the package when it is itself imported: not in functions, and not for types alone."""
+    statements = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    for statement in statements:
+        if isinstance(statement, ast.ImportFrom):
+            inner = {f"{statement.module}.{alias.name}" for alias in statement.names}
+            yield from (inner & MODULES.keys()) or {statement.module} & MODULES.keys()
+        elif isinstance(statement, ast.Import):
+            # A plain `import gdfast` gets no more than the package's name.
+            yield from {alias.name for alias in statement.names} & MODULES.keys() - {"gdfast"}
+        elif "TYPE_CHECKING" not in ast.unparse(getattr(statement, "test", statement)):
+            blocks = (ast.If, ast.Try, ast.With, ast.ClassDef)
+            statements += statement.body if isinstance(statement, blocks) else []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module):
+    above = [name for name in imported(MODULES[module]) if layer(name) > layer(module)]
+    assert not above
+
+
+def test_the_layers_are_of_modules_that_exist():
+    named = {f"gdfast.{name}" for names in LAYERS for name in names}
+    assert named <= MODULES.keys()
+
+
+@pytest.mark.parametrize("module", ["gdfast._fit", "gdfast._run", "gdfast._rates"])
+def test_the_training_knows_no_backend_by_name(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert not words & _backends.TABLE.keys()
+
+
+def test_the_import_is_light(python):
+    heavy = ["dask", "matplotlib", "numba", "pandas", "scipy", "sklearn", "tqdm"]
+    program = f"import sys, gdfast; print([m for m in {heavy} if m in sys.modules])"
+    assert python(program) == "[]"
+
+
+def hidden(*modules):
+    """A program's beginning in which these modules are not there."""
+    return "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in modules)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in _backends.TABLE.items() if entry.remedy])
+def test_what_is_missing_is_said(name, python):
+    entry = _backends.TABLE[name]
+    program = f"""{hidden(entry.needs)}
+import gdfast as gd
+print(gd.backends()[{name!r}])
+try:
+    gd.fit([[1.0]], [1.0], backend={name!r})
+except gd.BackendError as error:
+    print(error)
+"""
+    said, error = python(program).splitlines()
+    assert said == entry.remedy
+    assert error == f"backend {name!r} is not available: {entry.remedy}"
+
+
+def test_the_variable_is_named_where_its_backend_is_missing(python):
+    program = f"""{hidden("numba")}
+import gdfast as gd
+try:
+    gd.fit([[1.0]], [1.0])
+except gd.BackendError as error:
+    print(error)
+"""
+    assert "GDFAST_BACKEND" in python(program, GDFAST_BACKEND="numba")
+
+
+@pytest.mark.parametrize("count", range(1, len(_backends.TABLE)))
+def test_the_next_best_is_taken_with_one_warning(count, python):
+    names = list(_backends.TABLE)
+    program = f"""{hidden(*(_backends.TABLE[name].needs for name in names[:count]))}
+import warnings
+import gdfast as gd
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    results = [gd.fit([[1.0]], [1.0]) for _ in range(2)]
+[warning] = caught
+print(results[1].backend)
+print(warning.category.__name__, warning.filename)
+print(warning.message)
+"""
+    backend, place, message = python(program).splitlines()
+    assert backend == names[count]
+    assert place == "RuntimeWarning <string>"
+    assert _backends.TABLE[names[0]].remedy in message
+
+
+def test_what_is_there_but_broken_is_said(python, copied):
+    (copied / "numba.py").write_text("raise ImportError('it needs another numpy')")
+    said = python("import gdfast as gd; print(gd.backends()['numba'])", path=[copied])
+    assert "cannot be imported: it needs another numpy" in said
+
+
+def test_a_folder_where_nothing_can_be_written(python, copied, backend):
+    """Not even by the administrator: files stand where numba's folders would be."""
+    for folder in (copied / "gdfast", copied / "gdfast" / "_backends"):
+        (folder / "__pycache__").write_text("")
+    nowhere = str(copied / "gdfast" / "__pycache__" / "nowhere")
+    homes = dict.fromkeys(("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME"), nowhere)
+    before = sorted(copied.rglob("*"))
+    got = python(tiny_fit(backend), path=[copied], NUMBA_CACHE_DIR=nowhere, **homes)
+    assert got == gd.fit(**TINY, backend=backend).digest
+    assert sorted(copied.rglob("*")) == before
+
+
+def test_the_fingerprint_is_not_that_of_no_files():
+    jit = importlib.import_module("gdfast._backends._jit")
+    assert not hashlib.sha256().hexdigest().startswith(jit.fingerprint())
+
+
+def test_numba_compiles_again_after_an_edit(python, copied, tmp_path):
+    """Numba's own cache looks at the file of the compiled function alone."""
+
+    def fit(backend, also=""):
+        program = tiny_fit(backend) + also
+        said = python(program, path=[copied], NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+        digest, *cached = said.split()
+        return digest, cached
+
+    first, cached = fit("numba", CACHED)
+    assert cached == ["False"]
+    assert fit("numba", CACHED) == (first, ["True"])
+    formulas = copied / "gdfast" / "losses.py"
+    text = formulas.read_text(encoding="utf-8")
+    formulas.write_text(text.replace("return r * r\n", "return r * r + r * r\n"), encoding="utf-8")
+    edited, cached = fit("numba", CACHED)
+    assert cached == ["False"]
+    assert edited != first
+    assert edited == fit("numpy")[0]

@@ -1,0 +1,90 @@
+"""Golden digests: the bits of these fits do not change with the version, the machine or the compiler.
+
+Where the order of operations or a formula is changed on purpose, `python tests/test_golden.py` writes golden.json
+anew; name the change in the changelog.
+"""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gdfast as gd
+from gdfast import losses, optimizers
+
+GOLDEN = Path(__file__).with_name("golden.json")
+
+
+def data(dtype, rows=600, features=10):
+    """Small multiples of powers of two: the same numbers everywhere."""
+    i, j = np.arange(rows), np.arange(features)
+    X = (i[:, None] * 7 + j * 3 + i[:, None] * j) % 11 - 5
+    y = 8 * (X[:, 0] - X[:, -1]) + i * 5 % 13 - 6
+    return X.astype(dtype) / 4, y.astype(dtype) / 32
+
+
+def cases():
+    """Name -> dtype and options."""
+    tables = itertools.product(("float32", "float64"), losses.TABLE, optimizers.TABLE)
+    made = {
+        f"{dtype} {loss} {optimizer} {batch_size}": (
+            dtype,
+            {"loss": loss, "optimizer": optimizer, "batch_size": batch_size},
+        )
+        for dtype, loss, optimizer in tables
+        for batch_size in (None, 1, 7, 256)
+    }
+    _, y = data("float64")
+    X, _ = data("float64", rows=50)
+    options = {
+        "momentum": {"optimizer": gd.SGD(lr=0.01, momentum=0.9)},
+        "momentum per sample": {"optimizer": gd.SGD(lr="auto", momentum=0.5), "batch_size": 1},
+        "dampening": {"optimizer": gd.SGD(lr=0.01, momentum=0.9, dampening=0.5)},
+        "nesterov": {"optimizer": gd.SGD(lr=0.01, momentum=0.9, nesterov=True), "batch_size": 32},
+        "weight decay": {"optimizer": gd.SGD(lr=0.01, weight_decay=0.125), "batch_size": 1},
+        "no intercept": {"fit_intercept": False},
+        "initial weights": {"coef_init": X[3], "intercept_init": -1.5, "batch_size": 100},
+        "sample weights": {"sample_weight": np.arange(600) % 4, "batch_size": 64},
+        "standardize": {"standardize": True},
+        "standardize without intercept": {"standardize": True, "fit_intercept": False},
+        "weighted standardize": {"standardize": True, "sample_weight": np.arange(600) % 4},
+        "average": {"average": True, "batch_size": 1},
+        "clip": {"clip_norm": 0.25, "batch_size": 10},
+        "tol": {"tol": 0.5},
+        "patience": {"patience": 1, "tol": 0.01, "batch_size": 3},
+        "validation pair": {"validation": (X, y[:50]), "patience": 3, "batch_size": 5},
+        "validation fraction": {"validation": 0.3, "patience": 3, "batch_size": 5},
+        "unshuffled": {"shuffle": False, "batch_size": 1},
+        "another seed": {"seed": 2**64 - 1, "batch_size": 1},
+        "no epoch": {"epochs": 0},
+    }
+    return made | {name: ("float64", chosen) for name, chosen in options.items()}
+
+
+CASES = cases()
+
+
+def digest(name, backend):
+    dtype, options = CASES[name]
+    X, y = data(dtype)
+    return gd.fit(X, y, backend=backend, **{"epochs": 5, **options}).digest
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name, backend):
+    assert digest(name, backend) == json.loads(GOLDEN.read_text())[name]
+
+
+def test_the_names_are_those_of_the_file():
+    assert list(json.loads(GOLDEN.read_text())) == list(CASES)
+
+
+def test_the_digests_differ():
+    assert len(set(json.loads(GOLDEN.read_text()).values())) == len(CASES)
+
+
+if __name__ == "__main__":
+    digests = {name: digest(name, "numpy") for name in CASES}
+    GOLDEN.write_text(json.dumps(digests, indent=1) + "\n")
