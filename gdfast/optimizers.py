@@ -169,7 +169,7 @@ class SGD:
         roots = (1 + m) / (1 + 2 * m) if self.nesterov else 1 + m
         return Stability(
             full_batch=2 * roots / damped if damped else math.inf,
-            any_order=(1 - m) ** 2 / (2 * max(1.0, damped)),
+            any_order=(1 - m) * (1 - m) / (2 * max(1.0, damped)),
             weight_decay=self.weight_decay,
         )
 

@@ -279,6 +279,14 @@ FOUND = {
         "fit_intercept": False,
     },
     "traced until it diverges": {"X": [[1.0]], "y": [1.0], "lr": 10.0, "trace": "coef"},
+    "diverged weights for X as it was": {
+        "X": [[0.0], [1e3], [-5.0]] * 300,
+        "y": [1.0, 2.0, 3.0] * 300,
+        "lr": 5.0,
+        "batch_size": 1,
+        "standardize": True,
+        "trace": "coef",
+    },
 }
 
 
