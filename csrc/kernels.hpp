@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace gdfast {
@@ -30,11 +32,11 @@ struct Data {
 // What a training run changes. `total` is null where no average is asked for.
 template <class T>
 struct State {
-    T *params;    // (d + 1,): the weights, then the intercept
-    T *slots;     // (rule.slots, d + 1)
-    T *total;     // (d + 1,), the sum of the iterates
-    T *start;     // (d + 1,), params before the last epoch
-    index active; // how many of the params are trained
+    T *params;     // (d + 1,): the weights, then the intercept
+    T *slots;      // (rule.slots, d + 1)
+    double *total; // (d + 1,), the sum of the iterates
+    T *start;      // (d + 1,), params before the last epoch
+    index active;  // how many of the params are trained
     index steps;
 };
 
@@ -135,7 +137,9 @@ class RuleKernels {
 public:
     virtual ~RuleKernels() = default;
     virtual void step(State<T> &state, const T *g, index stride, T eta) const = 0;
-    // The rule itself where it is SGD without state, for which there is a loop per sample.
+    // The rule itself where it is SGD without state, for which there is a loop per sample. Its bits are those of
+    // batches of one row: these sum from +0.0, so a gradient of -0.0 becomes +0.0, but no w that is not -0.0 itself
+    // tells the two apart.
     virtual const SGD<T> *stateless_sgd() const = 0;
 };
 

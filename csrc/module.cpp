@@ -5,12 +5,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <tuple>
+#include <type_traits>
+
 namespace py = pybind11;
 
 namespace gdfast {
 namespace {
 
-// C-contiguous arrays of just this dtype: anything else is a wrong argument, not one to convert.
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
@@ -59,7 +61,7 @@ std::tuple<index, index, int> descend_arrays(const Array<T> &X, const Array<T> &
                                              const std::string &loss, const Numbers &loss_numbers,
                                              const std::string &rule, const Numbers &rule_numbers, index batch_size,
                                              index active, double clip_norm, double tol, double bound, index threads,
-                                             Array<T> params, Array<T> slots, Array<T> total, Array<T> start,
+                                             Array<T> params, Array<T> slots, Array<double> total, Array<T> start,
                                              index steps, const Array<T> &rates,
                                              const py::array_t<std::uint64_t, py::array::c_style> &keys,
                                              Array<T> losses, Array<T> grad_norms, Array<T> traced) {
@@ -99,14 +101,26 @@ void predict_arrays(const Array<T> &X, const Array<T> &params, Array<T> out, ind
     const index n = X.shape(0);
     const index d = X.shape(1);
     const py::gil_scoped_release released;
+    const StandardFloats standard;
     predict(x, n, d, w, p, threads);
+}
+
+template <class A>
+py::arg argument() {
+    return py::arg().noconvert(!std::is_arithmetic_v<A> && !std::is_same_v<A, Numbers>);
+}
+
+// Arrays are taken as they are: what would have to be converted is refused.
+template <class Result, class... Args>
+void define(py::module_ &m, const char *name, Result (*function)(Args...)) {
+    m.def(name, function, argument<std::decay_t<Args>>()...);
 }
 
 template <class T>
 void bind(py::module_ &m) {
-    m.def("descend", &descend_arrays<T>);
-    m.def("gradient", &gradient_arrays<T>);
-    m.def("predict", &predict_arrays<T>);
+    define(m, "descend", &descend_arrays<T>);
+    define(m, "gradient", &gradient_arrays<T>);
+    define(m, "predict", &predict_arrays<T>);
 }
 
 } // namespace

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
-from gdfast._run import Patience, Run, mean_loss
+from gdfast._run import Patience, Run, divergence_bound, mean_loss
 from gdfast._scaling import Scaling
-from gdfast.checks import check_flag, check_int, check_lr, check_number
+from gdfast.checks import check_flag, check_int, check_lr, check_number, check_representable
 from gdfast.losses import Loss
 from gdfast.matrices import (
     Rows,
@@ -27,9 +27,6 @@ from gdfast.matrices import (
 from gdfast.optimizers import Optimizer
 from gdfast.problem import Array, Log, Problem, State
 from gdfast.results import FitResult
-
-# A loss has diverged when it is this many times that of predicting 0, or of the initial weights.
-DIVERGED = 1e6
 
 
 @standard()
@@ -78,8 +75,9 @@ def fit(
         ``"sgd"`` or `gdfast.SGD`.
     lr : float or "auto", optional
         The rate; replaces that of a record. By default that of the record, and ``"auto"`` for a name. ``"auto"`` is
-        1 / L for the full batch, L being the largest curvature of the mean loss, and otherwise 1 / R, R being the
-        largest curvature of a single row; with momentum m, (1 - m)^2 / (2 R). No fit with it diverges.
+        1 / L for the full batch, L being the largest curvature of the mean loss (by power iteration), or less with
+        Nesterov's momentum or dampening; and otherwise 1 / R, R being the largest curvature of a single row, or
+        (1 - m)^2 / (2 R) with momentum m. Weight decay adds to L and R. No fit with it diverges.
     batch_size : int, optional
         Rows per step; the last batch of an epoch may be smaller. 1 is per-sample, None the full batch.
     epochs : int, default 100
@@ -133,7 +131,7 @@ def fit(
         If an argument is wrong, or X or y hold NaN or infinity: the message names the place.
     DivergenceError
         If the loss stops being finite, or passes 1e6 times the larger of the losses of predicting 0 and of the initial
-        weights (on the first 1000 rows). It names a rate that works, and holds the partial result.
+        weights. It names a rate that works, and holds the partial result.
     BackendError
         If the backend asked for is not available.
 
@@ -176,6 +174,15 @@ def fit(
     clip = math.inf
     if clip_norm is not None:
         clip = check_number("clip_norm", clip_norm, 0, math.inf, include_low=False)
+        if clip < float(np.finfo(dtype).max):  # above, nothing is clipped
+            check_representable("clip_norm", clip, dtype)
+    formula = losses.find(loss)
+    rule = record.rule
+    for name, number in {**formula._asdict(), **rule._asdict()}.items():
+        check_representable(name, number, dtype)
+    averaged = check_flag("average", average)
+    progress = check_flag("progress", progress)
+    standardized = check_flag("standardize", standardize)
     if trace not in (None, "coef"):
         raise ValueError(f'trace={trace!r} must be None or "coef"')
     if callback is not None and not callable(callback):
@@ -184,33 +191,32 @@ def fit(
     (matrix, target, weights), held_out = _split(Rows(matrix, target, weights), validation, seed)
     rows, features = matrix.shape
     scaling = None
-    if check_flag("standardize", standardize):
+    if standardized:
         scaling = Scaling.of(matrix, weights, center=fit_intercept)
         matrix, start = scaling.standardized(matrix), scaling.into(start)
-    formula = losses.find(loss)
-    reference = _reference_loss(formula, Rows(matrix, target, weights), start)
-    limit = float(np.finfo(dtype).max)
+    reference = _reference_loss(formula, target, weights)
     problem = Problem(
         X=matrix,
         y=target,
         weights=weights,
         loss=formula,
-        rule=record.rule,
+        rule=rule,
         batch_size=rows if size is None else min(size, rows),
         fit_intercept=fit_intercept,
         clip_norm=clip,
         tol=tol if size is None else -1.0,
-        bound=min(DIVERGED * reference, limit) if reference else limit,
+        bound=divergence_bound(reference, dtype),
         threads=threads,
     )
     if epochs == 0:
         check_finite(matrix, "X")
+        if held_out is not None:
+            check_finite(held_out.X, "validation X")
     if record.lr == "auto":
         rate = _rates.auto(engine, problem, record.stability)
     else:
         rate = float(record.lr)
-        if not 0 < dtype.type(rate) < np.inf:
-            raise ValueError(f"lr={rate} is {dtype.type(rate)} in {dtype}, the dtype of X")
+        check_representable("lr", rate, dtype)
     run = Run(
         engine=engine,
         problem=problem,
@@ -223,8 +229,8 @@ def fit(
         names=names,
         state=State(
             params=start,
-            slots=np.zeros((problem.rule.slots, features + 1), dtype),
-            total=np.zeros(features + 1 if check_flag("average", average) else 0, dtype),
+            slots=np.zeros((rule.slots, features + 1), dtype),
+            total=np.zeros(features + 1 if averaged else 0),
             start=start.copy(),
         ),
         log=Log(
@@ -235,22 +241,25 @@ def fit(
         origin=start.copy(),
         val_loss=np.full(0 if held_out is None else epochs, np.nan, dtype),
         seconds=np.empty(epochs),
+        traced=trace is not None,
+        reference=reference,
     )
     watched = Patience(patience, threshold=0.0 if size is None else tol)
-    stop_reason = run.all_epochs(epochs, watched, callback, check_flag("progress", progress))
-    result = run.result(stop_reason, watched.best)
+    stop_reason = run.all_epochs(epochs, watched, callback, progress)
+    result = run.result(stop_reason, None if stop_reason == "tol" else watched.best)
     if not (np.isfinite(result.coef).all() and math.isfinite(result.intercept)):
         raise ValueError(
             f"the weights for the unscaled X overflow {dtype}: multiply X, or divide y, by a constant"
         )
-    # The losses of small batches stay above the best by noise; those of the full batch have no reason to rise.
-    risen = reference * (1.5 if problem.full_batch else 10)
-    if result.n_epochs and result.history.loss[-1] > risen > 0:
-        warnings.warn(
-            f"the loss rose to {result.history.loss[-1]:.3g} from {reference:.3g} at the start: {run.advice()}",
-            RuntimeWarning,
-            stacklevel=3,  # past the decorator, to the caller
-        )
+    if epochs:
+        # The losses of small batches stay above the best by noise; those of the full batch have no reason to rise.
+        first, last = result.history.loss[[0, -1]]
+        if last > (1.5 if problem.full_batch else 10) * max(first, run.reference) > 0:
+            warnings.warn(
+                f"the loss rose from {first:.3g} to {last:.3g}: {run.advice()}",
+                RuntimeWarning,
+                stacklevel=3,  # past the decorator, to the caller
+            )
     return result
 
 
@@ -273,12 +282,12 @@ def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
             raise ValueError(
                 f"validation has {len(validation)} parts: it must be a pair (Xv, yv) or a fraction"
             )
-        Xv = as_matrix(validation[0], "validation X").astype(X.dtype)
+        Xv = as_matrix(validation[0], "validation X", X.dtype)
         yv = as_vector(validation[1], "validation y", len(Xv), X.dtype, "validation X")
         if Xv.shape[1] != d:
             raise ValueError(f"validation X has {Xv.shape[1]} features, X has {d}")
         check_finite(yv, "validation y")
-        return data, Rows(as_matrix(Xv), yv, as_weights(None, len(Xv), X.dtype))
+        return data, Rows(Xv, yv, as_weights(None, len(Xv), X.dtype))
     fraction = check_number("validation", validation, 0, 1, include_low=False, include_high=False)
     count = max(1, round(fraction * n))
     if count >= n:
@@ -289,24 +298,16 @@ def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
     check_finite(y, "y")
     drawn = np.zeros(n, bool)
     drawn[order.visit(np.arange(count), order.round_keys(seed, range(-1, 0))[0], n)] = True
-    return data.take(~drawn), data.take(drawn)
+    kept = data.take(~drawn, "sample_weight of the training rows")
+    return kept, data.take(drawn, "sample_weight of the validation rows")
 
 
-def _reference_loss(loss: Loss, rows: Rows, params: Array) -> float:
-    """The larger of the losses of predicting 0 and, on the first rows, of the initial weights."""
-    X, y, weights = rows
+def _reference_loss(loss: Loss, y: Array, weights: Array) -> float:
+    """The loss of predicting 0, by which divergence is judged."""
     reference = float(mean_loss(loss, np.zeros_like(y), y, weights))
-    if params.any():
-        some = slice(1000)
-        with np.errstate(all="ignore"):
-            p = order.dot(X[some], params[:-1]) + params[-1]
-        s = weights[some] if len(weights) > 1 else weights
-        reference = max(reference, float(mean_loss(loss, p, y[some], s)))
     if not math.isfinite(reference):
         check_finite(y, "y")
-        check_finite(X, "X")
         raise ValueError(
-            f"the loss at the start overflows {y.dtype}: the largest y is {np.abs(y).max()}; divide y by a constant, "
-            "or give smaller initial weights"
+            f"the loss at the start overflows {y.dtype}: the largest y is {np.abs(y).max()}; divide y by a constant"
         )
     return reference

@@ -2,39 +2,49 @@
 
 import math
 from dataclasses import replace
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdfast import order
+from gdfast._backends import Backend
 from gdfast.losses import HalfSquaredError
 from gdfast.matrices import check_finite
 from gdfast.optimizers import Stability
 from gdfast.problem import Array, Problem
 
 
-def auto(backend: ModuleType, problem: Problem, stability: Stability) -> float:
-    """The rate of ``lr="auto"``: 1 / curvature, or less where momentum asks for it.
-
-    Full batch: half of what is stable, so what the power iteration leaves out does no harm.
-    """
+def auto(backend: Backend, problem: Problem, stability: Stability) -> float:
+    """The rate of ``lr="auto"``: 1 / curvature, or less where momentum asks for it."""
     if problem.full_batch:
+        factor = stability.full_batch_auto
         curvature = largest_curvature(backend, problem, most_rounds=100, settled=1e-3)
-        return min(1.0, stability.full_batch / 2) * _inverse(
-            curvature + stability.weight_decay, problem
+    else:
+        factor = min(1.0, stability.any_order)
+        curvature = row_curvature(problem)
+    limits: Any = np.finfo(problem.X.dtype)
+    if not curvature <= limits.max:
+        check_finite(problem.X, "X")
+        raise ValueError(
+            f"the squares of X overflow {problem.X.dtype}: its largest value is {np.abs(problem.X).max()}; "
+            f"divide X by a constant, or pass standardize=True"
         )
-    return min(1.0, stability.any_order) * _inverse(
-        row_curvature(problem) + stability.weight_decay, problem
-    )
+    curvature += stability.weight_decay
+    return min(factor / curvature, math.sqrt(limits.max)) if curvature else 1.0
 
 
-def stable(backend: ModuleType, problem: Problem, stability: Stability) -> float:
-    """The largest stable rate: exact for the full batch, else the largest that is sure to be."""
+def stable(backend: Backend, problem: Problem, stability: Stability) -> float:
+    """The largest stable rate: exact for the full batch, else the largest that is sure to be; 0 if X overflows."""
     if problem.full_batch:
-        curvature = largest_curvature(backend, problem, most_rounds=200, settled=1e-6)
-        return stability.full_batch * _inverse(curvature + stability.weight_decay, problem)
-    return stability.any_order * _inverse(row_curvature(problem) + stability.weight_decay, problem)
+        factor = stability.full_batch
+        curvature = largest_curvature(backend, problem, most_rounds=100, settled=1e-5)
+    else:
+        factor = stability.any_order
+        curvature = row_curvature(problem)
+    if math.isnan(curvature):
+        return 0.0
+    curvature += stability.weight_decay
+    return factor / curvature if curvature else math.inf
 
 
 def row_curvature(problem: Problem) -> float:
@@ -44,8 +54,9 @@ def row_curvature(problem: Problem) -> float:
         return problem.loss.curvature * float((extent * problem.weights).max())
 
 
+@np.errstate(all="ignore")
 def largest_curvature(
-    backend: ModuleType, problem: Problem, most_rounds: int, settled: float
+    backend: Backend, problem: Problem, most_rounds: int, settled: float
 ) -> float:
     """The largest eigenvalue of the mean loss's Hessian, from below, by power iteration.
 
@@ -100,17 +111,3 @@ def _without_pattern(size: int) -> Array:
     """Numbers in [-1, 1) from the bits of their index, exact in float32."""
     bits: Array = order.mix(np.arange(1, size + 1, dtype=np.uint64)) >> np.uint64(40)
     return bits / np.float64(2**23) - 1
-
-
-def _inverse(curvature: float, problem: Problem) -> float:
-    """1 / curvature, 1 for none, and an error where it is past all numbers."""
-    limits: Any = np.finfo(problem.X.dtype)
-    if not math.isfinite(curvature) or curvature > limits.max:
-        check_finite(problem.X, "X")
-        raise ValueError(
-            f"the squares of X overflow {problem.X.dtype}: its largest value is {np.abs(problem.X).max()}; "
-            f"divide X by a constant, or pass standardize=True"
-        )
-    if curvature == 0:
-        return 1.0
-    return min(1 / curvature, math.sqrt(limits.max))

@@ -4,23 +4,26 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gdfast import _rates, order
+from gdfast._backends import Backend
 from gdfast._scaling import Scaling
 from gdfast.errors import DivergenceError
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
-from gdfast.problem import Array, Log, Problem, State, Status, cast, useful_threads
+from gdfast.problem import DIVERGED, RAN, TOL, Array, Log, Problem, State, cast, useful_threads
 from gdfast.results import FitResult, History, StopReason
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
 WORK_IN_A_CALL = 1 << 22
+
+# A loss has diverged when it is this many times that of predicting 0, and of the initial weights.
+DIVERGENCE_FACTOR = 1e6
 
 Callback = Callable[[FitResult], Any]
 
@@ -50,7 +53,7 @@ class Patience:
 class Run:
     """A fit under way."""
 
-    engine: ModuleType
+    engine: Backend
     problem: Problem
     record: Optimizer
     rate: float
@@ -64,6 +67,8 @@ class Run:
     origin: Array
     val_loss: Array
     seconds: Array
+    traced: bool
+    reference: float  # the loss that decides what is divergence
     done: int = 0
 
     def all_epochs(
@@ -87,7 +92,9 @@ class Run:
             while self.done < epochs:
                 first = self.done
                 status = self._advance(min(at_once, epochs - first))
-                if self.held_out is not None and status != Status.DIVERGED:
+                if status == DIVERGED and not self._has_diverged():
+                    status = RAN
+                if self.held_out is not None and status != DIVERGED:
                     self.val_loss[first] = self._validate()
                 elapsed = time.perf_counter() - begin
                 before = self.seconds[first - 1] if first else 0.0
@@ -95,20 +102,19 @@ class Run:
                 self.seconds[first : self.done] = before + share * np.arange(
                     1, self.done - first + 1
                 )
-                if status == Status.DIVERGED:
+                if status == DIVERGED or not np.isfinite(self.state.params).all():
                     raise self._divergence()
                 show(float(self.log.loss[first]))
-                if status == Status.TOL:
+                spent = patience.spent(*self._measured(first))
+                if status == TOL:
                     return "tol"
-                if patience.spent(*self._measured(first)):
+                if spent:
                     return "patience"
                 if callback is not None and _stops(callback, self.result("running")):
                     return "callback"
-        if not np.isfinite(self.state.params).all():
-            raise self._divergence()
         return "epochs"
 
-    def _advance(self, epochs: int) -> Status:
+    def _advance(self, epochs: int) -> int:
         coming = range(self.done, self.done + epochs)
         part = slice(coming.start, coming.stop)
         keys = np.empty((epochs, 0), np.uint64)
@@ -118,14 +124,33 @@ class Run:
         log = Log(self.log.loss[part], self.log.grad_norm[part], self.log.params[part])
         ran, status = self.engine.descend(self.problem, self.state, rates, keys, log)
         self.done += ran
-        return Status(status)
+        return status
+
+    def _has_diverged(self) -> bool:
+        """Whether a loss above the bound is also far above that of the initial weights; else the bound is raised."""
+        loss = self.log.loss[self.done - 1]
+        if not (np.isfinite(loss) and self.origin.any()):
+            return True
+        self.reference = max(self.reference, self._initial_loss())
+        self.problem = replace(
+            self.problem, bound=divergence_bound(self.reference, self.origin.dtype)
+        )
+        return not loss <= self.problem.bound
+
+    def _initial_loss(self) -> float:
+        problem = self.problem
+        threads = useful_threads(self.threads, *problem.X.shape)
+        p = self.engine.predict(problem.X, self.origin, threads)
+        return float(mean_loss(problem.loss, p, problem.y, problem.weights))
 
     def _params(self) -> Array:
         """The model so far, for X as it was given."""
         state = self.state
         params = state.params
         if len(state.total) and state.steps:
-            params = state.total / params.dtype.type(state.steps)
+            trained = self.problem.X.shape[1] + self.problem.fit_intercept
+            params = params.copy()
+            params[:trained] = state.total[:trained] / state.steps
         return self._given(params)
 
     def _given(self, params: Array) -> Array:
@@ -146,13 +171,17 @@ class Run:
         loss = mean_loss(self.problem.loss, p, y, weights)
         if not np.isfinite(loss):
             check_finite(X, "validation X")
+            raise ValueError(
+                f"the validation loss overflows {y.dtype} at epoch {self.done - 1}: are the validation rows "
+                "on the scale of the others?"
+            )
         return loss
 
     def result(self, stop_reason: StopReason, params: Array | None = None) -> FitResult:
         """The result so far, by default with the latest weights."""
         params = self._params() if params is None else params
         coef = traced = None
-        if len(self.log.params):
+        if self.traced:
             traced = self._given(np.vstack([self.origin, self.log.params[: self.done]]))
             coef, traced = traced[:, :-1], traced[:, -1]
         history = History(
@@ -181,6 +210,10 @@ class Run:
     def _divergence(self) -> Exception:
         """The error for an epoch whose loss is lost: bad data, or a rate that is too large."""
         check_finite(self.problem.X, "X")
+        if self.origin.any() and not math.isfinite(self._initial_loss()):
+            return ValueError(
+                f"the loss of the initial weights overflows {self.origin.dtype}: give smaller ones"
+            )
         epoch = self.done - 1
         loss = float(self.log.loss[epoch])
         stable = self._stable_rate()
@@ -200,6 +233,8 @@ class Run:
         return _rates.stable(self.engine, self.problem, self.record.stability)
 
     def _advice(self, stable: float) -> str:
+        if stable == 0:
+            return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
         kind = (
             "stable rate"
             if self.problem.full_batch
@@ -213,6 +248,12 @@ class Run:
                 f"{spread.smallest}): standardize=True allows a larger one"
             )
         return words
+
+
+def divergence_bound(reference: float, dtype: np.dtype[Any]) -> float:
+    """The loss above which a fit has diverged."""
+    largest = float(np.finfo(dtype).max)
+    return min(DIVERGENCE_FACTOR * reference, largest) if reference else largest
 
 
 def mean_loss(loss: Loss, p: Array, y: Array, weights: Array) -> Any:
@@ -249,7 +290,7 @@ def _bar(epochs: int, progress: bool) -> Iterator[Callable[[float], None]]:
 
 
 def _round_down(rate: float) -> float:
-    """To three digits."""
+    """The rate to three digits, not above it."""
     if not 0 < rate < math.inf:
         return rate
     unit = 10.0 ** (math.floor(math.log10(rate)) - 2)

@@ -21,15 +21,17 @@ class Scaling:
     def of(cls, X: Array, weights: Array, center: bool) -> Self:
         """The weighted means and standard deviations, in the canonical order of sums over rows."""
         with np.errstate(all="ignore"):
-            mean = _column_means(X, weights, np.zeros(X.shape[1], X.dtype), squared=False)
-            scale = np.sqrt(_column_means(X, weights, mean, squared=True))
+            mean = _column_means(X, weights)
+            mean += _column_means(
+                X, weights, mean
+            )  # what rounding left out: a constant column's mean is its value
+            scale = _deviations(X, weights, mean)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             check_finite(X, "X")
             raise ValueError(
                 f"the sums over X's columns overflow {X.dtype}: divide X by a constant"
             )
-        rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
-        scale[scale <= rounding] = 1
+        scale[scale <= 10 * np.finfo(X.dtype).eps * np.abs(mean)] = 1
         return cls(mean if center else np.zeros_like(mean), scale)
 
     def standardized(self, X: Array) -> Array:
@@ -46,6 +48,7 @@ class Scaling:
         with np.errstate(all="ignore"):  # the loss at the start shows it
             inner[..., :-1] *= self.scale
             inner[..., -1] += self._shift(params)
+        inner += inner.dtype.type(0)  # no -0.0
         return inner
 
     def back(self, params: Array) -> Array:
@@ -61,7 +64,21 @@ class Scaling:
         return order.dot(w.reshape(-1, w.shape[-1]), self.mean).reshape(w.shape[:-1])
 
 
-def _column_means(X: Array, weights: Array, origin: Array, squared: bool) -> Array:
+def _deviations(X: Array, weights: Array, mean: Array) -> Array:
+    """The standard deviations. Where squares would be lost, in units of a power of two near the largest deviation."""
+    scale: Array = np.sqrt(_column_means(X, weights, mean, squared=True))
+    lost = ~((scale > 0) & np.isfinite(scale))
+    if lost.any():
+        x, center = X[:, lost], mean[lost]
+        limits: Any = np.finfo(X.dtype)
+        exponent = np.frexp(np.abs(x - center).max(axis=0))[1]
+        unit = np.ldexp(X.dtype.type(1), np.clip(exponent, limits.minexp + 2, limits.maxexp - 2))
+        scale[lost] = unit * np.sqrt(_column_means(x / unit, weights, center / unit, squared=True))
+    return scale
+
+
+def _column_means(X: Array, weights: Array, origin: Any = 0, squared: bool = False) -> Array:
+    """The weighted means of X - origin, or of its squares, in the canonical order."""
     n = len(X)
     sums = []
     for part in order.chunks(*X.shape):

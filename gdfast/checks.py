@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 
@@ -40,7 +42,10 @@ def check_number(
     """A real number within its range."""
     if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     inside = (low <= number if include_low else low < number) and (
         number <= high if include_high else number < high
     )
@@ -69,6 +74,20 @@ def check_flag(name: str, value: Any) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return bool(value)
+
+
+def check_representable(name: str, number: float, dtype: np.dtype[Any]) -> None:
+    """A number that float32, if that is the dtype of X, neither rounds to 0 nor to infinity."""
+    with np.errstate(all="ignore"):
+        rounded = dtype.type(number)
+    if not np.isfinite(rounded) or (rounded == 0 and number != 0):
+        raise ValueError(f"{name}={number} is {rounded} in {dtype}, the dtype of X")
+
+
+def store_checked(record: Any, **checked: Any) -> None:
+    """Put checked fields, as Python's own numbers, into a frozen record."""
+    for name, value in checked.items():
+        object.__setattr__(record, name, value)
 
 
 def check_lr(lr: Any) -> float | str:

@@ -17,6 +17,8 @@ class Loss(Protocol):
     @property
     def name(self) -> str: ...
 
+    def _asdict(self) -> dict[str, Any]: ...
+
     @property
     def curvature(self) -> float:
         """The largest second derivative by p."""

@@ -1,6 +1,5 @@
 """The one place where the user's arrays are checked and converted."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,17 +17,19 @@ class Rows(NamedTuple):
     y: Array  # (n,)
     weights: Array  # (n,) of mean 1, or (1,): all rows alike
 
-    def take(self, chosen: NDArray[np.bool_]) -> "Rows":
+    def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Rows":
         """The chosen rows, their weights scaled to mean 1 among them."""
         X, y = self.X[chosen], self.y[chosen]
         given = self.weights[chosen] if len(self.weights) > 1 else None
-        return Rows(
-            as_matrix(X), as_vector(y, "y", len(y), y.dtype), as_weights(given, len(y), y.dtype)
-        )
+        weights = as_weights(given, len(y), y.dtype, weights_name)
+        return Rows(as_matrix(X), as_vector(y, "y", len(y), y.dtype), weights)
 
 
-def as_matrix(X: Any, name: str = "X") -> Array:
-    """(n, d), float32 or float64, C-contiguous, aligned, native, read-only; a copy only where it must be one."""
+def as_matrix(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Array:
+    """(n, d) in this dtype, or in float32 or float64 as it comes; C-contiguous, aligned, native, read-only.
+
+    A copy only where it must be one.
+    """
     a = _as_floats(X, name)
     if a.ndim == 1:
         raise ValueError(
@@ -43,7 +44,7 @@ def as_matrix(X: Any, name: str = "X") -> Array:
         raise ValueError(
             f"{name} is empty, shape {a.shape}: it needs at least one row and one feature"
         )
-    return _read_only(a, a.dtype)
+    return _read_only(a if dtype is None else _cast(a, name, dtype), dtype or a.dtype)
 
 
 def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X") -> Array:
@@ -56,30 +57,24 @@ def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = 
         )
     if len(a) != rows:
         raise ValueError(f"{name} has {len(a)} rows, {matrix} has {rows}")
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # a value too large for float32 is named as inf later
-        return _read_only(a, dtype)
+    return _read_only(_cast(a, name, dtype), dtype)
 
 
-def as_weights(sample_weight: Any, rows: int, dtype: np.dtype[Any]) -> Array:
+def as_weights(
+    sample_weight: Any, rows: int, dtype: np.dtype[Any], name: str = "sample_weight"
+) -> Array:
     """The weights of the rows, scaled to mean 1; a single 1 where all rows weigh the same."""
     if sample_weight is None:
         return _read_only(np.ones(1), dtype)
-    s = as_vector(sample_weight, "sample_weight", rows, dtype)
-    check_finite(s, "sample_weight")
+    s = as_vector(sample_weight, name, rows, np.dtype(np.float64))
+    check_finite(s, name)
     if (s < 0).any():
         i = int(np.argmax(s < 0))
-        raise ValueError(f"sample_weight[{i}] is {s[i]}: weights must not be negative")
+        raise ValueError(f"{name}[{i}] is {s[i]}: weights must not be negative")
     if not s.any():
-        raise ValueError("sample_weight is zero in every row: at least one row must count")
-    mean = order.sum_rows(s) / dtype.type(rows)
-    if not np.isfinite(mean):
-        raise ValueError(
-            f"the sum of sample_weight overflows {dtype}: divide the weights by {s.max()}"
-        )
-    return _read_only(s / mean, dtype)
+        raise ValueError(f"{name} is zero in every row: at least one row must count")
+    s = s / s.max()
+    return _read_only(s / (order.sum_rows(s) / np.float64(rows)), dtype)
 
 
 def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -89,7 +84,7 @@ def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     a = _as_floats(coef, name)
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
-    a = a.astype(dtype)
+    a = _cast(a, name, dtype).copy()
     a += dtype.type(0)  # no -0.0, which no sum of the canonical order gives
     check_finite(a, name)
     return a
@@ -99,14 +94,17 @@ def check_finite(a: Array, name: str) -> None:
     """Name the first value that is not finite."""
     finite = np.isfinite(a)
     if not finite.all():
-        where = tuple(int(i[0]) for i in np.nonzero(~finite))
-        place = f"[{', '.join(map(str, where))}]" if where else ""
-        raise ValueError(f"{name}{place} is {a[where]}: remove the row or fill the value in")
+        where = _first(~finite)
+        raise ValueError(
+            f"{name}{_place(where)} is {a[where]}: remove the row or fill the value in"
+        )
 
 
 def feature_names(X: Any) -> tuple[str, ...] | None:
     """The names of the columns, where X has them and all are text."""
-    columns = getattr(X, "columns", None)
+    columns = getattr(X, "column_names", None)  # Arrow
+    if columns is None:
+        columns = getattr(X, "columns", None)  # pandas, polars
     names = tuple(columns) if columns is not None else ()
     return names if names and all(isinstance(name, str) for name in names) else None
 
@@ -129,6 +127,27 @@ def _as_floats(values: Any, name: str) -> Array:
             f"{name} has dtype {a.dtype}: convert it to float64 or float32, for instance by astype(float)"
         )
     return a
+
+
+def _cast(a: Array, name: str, dtype: np.dtype[Any]) -> Array:
+    """The array in this dtype; a number that is too large for it is named."""
+    with np.errstate(over="ignore"):
+        cast = a.astype(dtype, copy=False)
+    if cast is not a and (lost := np.isinf(cast) & np.isfinite(a)).any():
+        where = _first(lost)
+        raise ValueError(
+            f"{name}{_place(where)} is {a[where]}, too large for {dtype}, the dtype of X"
+        )
+    return cast
+
+
+def _first(marked: NDArray[np.bool_]) -> tuple[int, ...]:
+    """The index of the first True."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(marked)), marked.shape))
+
+
+def _place(where: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, where))}]" if where else ""
 
 
 def _read_only(a: Array, dtype: np.dtype[Any]) -> Array:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from gdfast.checks import check_flag, check_lr, check_number, choose
+from gdfast.checks import check_flag, check_lr, check_number, choose, store_checked
 
 
 class Rule(Protocol):
@@ -17,6 +17,8 @@ class Rule(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
 
     @property
     def slots(self) -> int:
@@ -29,12 +31,14 @@ class Rule(Protocol):
 
 
 class Stability(NamedTuple):
-    """Which rates are stable, as multiples of 1 / curvature, the weight decay being part of the curvature."""
+    """Which rates are stable, as multiples of 1 / curvature, the weight decay being part of the curvature.
 
-    full_batch: float  # below it, of the largest curvature of the mean loss
-    any_order: (
-        float  # up to it, of the largest curvature of a single row, whatever the order of the rows
-    )
+    Of the full batch the curvature is the largest of the mean loss, else the largest of a single row's.
+    """
+
+    full_batch: float  # all rates below are stable
+    full_batch_auto: float  # the rate of "auto": well below, and without a large detour
+    any_order: float  # stable in whatever order the rows come
     weight_decay: float
 
 
@@ -132,11 +136,14 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        check_lr(self.lr)
-        check_number("momentum", self.momentum, 0, 1, include_high=False)
-        check_number("dampening", self.dampening, -math.inf, 1)
-        check_number("weight_decay", self.weight_decay, 0, math.inf)
-        check_flag("nesterov", self.nesterov)
+        store_checked(
+            self,
+            lr=check_lr(self.lr),
+            momentum=check_number("momentum", self.momentum, 0, 1, include_high=False),
+            dampening=check_number("dampening", self.dampening, -math.inf, 1),
+            weight_decay=check_number("weight_decay", self.weight_decay, 0, math.inf),
+            nesterov=check_flag("nesterov", self.nesterov),
+        )
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError(
                 f"nesterov needs momentum > 0 and dampening 0; got momentum={self.momentum}, dampening={self.dampening}"
@@ -144,19 +151,15 @@ class SGD:
 
     @property
     def rule(self) -> SGDRule:
-        return SGDRule(
-            float(self.momentum),
-            1.0 - self.dampening,
-            float(self.weight_decay),
-            bool(self.nesterov),
-        )
+        return SGDRule(self.momentum, 1 - self.dampening, self.weight_decay, self.nesterov)
 
     @property
     def stability(self) -> Stability:
         """On a quadratic of curvature L, and with R the largest curvature of a row.
 
         Full batch: the rate at which the roots of the recurrence leave the unit circle, 2 (1 + momentum) / L for the
-        running sum (Polyak 1964), by 1 + 2 momentum less for Nesterov's.
+        running sum (Polyak 1964), by 1 + 2 momentum less for Nesterov's. What the first step, which is not damped,
+        adds to the running sum carries w by lr * dampening * momentum / (1 - momentum) times the gradient.
 
         Any order: without momentum 2 / R, up to which no step moves away from the solutions of its rows. With momentum
         m: (1 - m)^2 / (2 R). With v the running sum times lr m / (1 - m), and z = w - v: ||z||^2 + ||v||^2 / m^2 then
@@ -164,11 +167,14 @@ class SGD:
         """
         m = self.momentum
         if m == 0:
-            return Stability(2.0, 2.0, self.weight_decay)
+            return Stability(2.0, 1.0, 2.0, self.weight_decay)
         damped = 1 - self.dampening
         roots = (1 + m) / (1 + 2 * m) if self.nesterov else 1 + m
+        full_batch = 2 * roots / damped if damped else math.inf
+        detour = (1 - m) / (self.dampening * m) if self.dampening > 0 else math.inf
         return Stability(
-            full_batch=2 * roots / damped if damped else math.inf,
+            full_batch=full_batch,
+            full_batch_auto=min(1.0, full_batch / 2, detour),
             any_order=(1 - m) * (1 - m) / (2 * max(1.0, damped)),
             weight_decay=self.weight_decay,
         )

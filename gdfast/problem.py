@@ -1,7 +1,6 @@
 """What a backend is given and what it fills in: the only things that pass between `fit` and a backend."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,8 @@ from gdfast.optimizers import Rule
 Array = NDArray[Any]
 
 
-class Status(IntEnum):
-    """Why a run of epochs ended."""
-
-    RAN = 0
-    TOL = 1
-    DIVERGED = 2
+# Why a run of epochs ended.
+RAN, TOL, DIVERGED = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Problem:
         return self.batch_size == len(self.y)
 
     @property
-    def useful_threads(self) -> int:
+    def batch_threads(self) -> int:
         """How many of the threads a batch is worth. It must start at the border of a block to be shared."""
         if self.full_batch or self.batch_size % order.BLOCK == 0:
             return useful_threads(self.threads, self.batch_size, self.X.shape[1])
@@ -57,7 +52,9 @@ class State:
 
     params: Array  # (d + 1,): the weights, then the intercept
     slots: Array  # (rule.slots, d + 1)
-    total: Array  # (d + 1,), the sum of the iterates, or (0,) where no average is asked for
+    total: (
+        Array  # (d + 1,) in float64, the sum of the iterates, or (0,) where no average is asked for
+    )
     start: Array  # (d + 1,), params before the last epoch
     steps: int = 0
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
+from gdfast._floats import standard
 from gdfast.losses import Loss
-from gdfast.matrices import as_matrix
+from gdfast.matrices import as_matrix, feature_names
 from gdfast.optimizers import Optimizer
 from gdfast.problem import Array, useful_threads
 
@@ -119,6 +121,7 @@ class FitResult:
             sha.update(canonical.tobytes())
         return sha.hexdigest()
 
+    @standard()
     def decision_function(self, X: ArrayLike) -> Array:
         """x.w + b for each row.
 
@@ -134,9 +137,14 @@ class FitResult:
         Raises
         ------
         ValueError
-            If X has another number of features.
+            If X has another number of features, or other names for them.
         """
         a = as_matrix(X)
+        names = feature_names(X)
+        if names and self.feature_names and names != self.feature_names:
+            raise ValueError(
+                f"the columns of X are {names}, those of the model {self.feature_names}"
+            )
         if a.shape[1] != len(self.coef):
             raise ValueError(f"X has {a.shape[1]} features, the model has {len(self.coef)}")
         dtype = np.result_type(a, self.coef)
@@ -179,21 +187,22 @@ class FitResult:
         ...     gd.load(path).digest == r.digest
         True
         """
-        arrays = {f"history.{name}": a for name, a in vars(self.history).items() if a is not None}
         meta = {
             "format": 1,
             "n_epochs": self.n_epochs,
             "n_steps": self.n_steps,
             "converged": self.converged,
             "stop_reason": self.stop_reason,
-            "loss": [self.loss.name, list(self.loss)],  # type: ignore[call-overload]
+            "loss": [self.loss.name, self.loss._asdict()],
             "optimizer": [self.optimizer.rule.name, asdict(self.optimizer)],  # type: ignore[call-overload]
             "backend": self.backend,
             "feature_names": self.feature_names,
         }
+        arrays = {f"history.{name}": a for name, a in vars(self.history).items() if a is not None}
         intercept = np.asarray(self.intercept, self.coef.dtype)
-        with Path(path).open("wb") as file:
-            np.savez(file, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
+        whole = BytesIO()
+        np.savez(whole, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
+        Path(path).write_bytes(whole.getbuffer())
 
     def __repr__(self) -> str:
         names = self.feature_names or tuple(f"x{j}" for j in range(len(self.coef)))
@@ -230,12 +239,16 @@ def load(path: str | PathLike[str]) -> FitResult:
     ValueError
         If the file is not one of gdfast's.
     """
-    with np.load(path, allow_pickle=False) as file:
-        if "meta" not in file or "coef" not in file:
-            raise ValueError(f"{path} was not written by FitResult.save")
-        arrays = {name: file[name] for name in file.files if name != "meta"}
-        meta: dict[str, Any] = json.loads(str(file["meta"]))
-    if meta.pop("format") != 1:
+    from zipfile import BadZipFile  # slow to import, and needed here alone
+
+    try:
+        with np.load(BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta: dict[str, Any] = json.loads(str(arrays.pop("meta")))
+        version = meta.pop("format")
+    except (ValueError, TypeError, EOFError, KeyError, AttributeError, BadZipFile) as error:
+        raise ValueError(f"{path} was not written by FitResult.save") from error
+    if version != 1:
         raise ValueError(f"{path} was written by a later version of gdfast")
     loss, loss_numbers = meta.pop("loss")
     optimizer, settings = meta.pop("optimizer")
@@ -247,7 +260,7 @@ def load(path: str | PathLike[str]) -> FitResult:
         history=History(
             **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
         ),
-        loss=losses.TABLE[loss](*loss_numbers),
+        loss=losses.TABLE[loss](**loss_numbers),
         optimizer=optimizers.TABLE[optimizer](**settings),
         feature_names=None if names is None else tuple(names),
         **meta,

@@ -201,7 +201,7 @@ def outcome(**arguments):
                 raise
             return {"error": str(refusal)}
     messages = [str(warning.message) for warning in caught]
-    assert all(message.startswith("the loss rose to ") for message in messages), messages
+    assert all(message.startswith("the loss rose from ") for message in messages), messages
     everything = {"warnings": messages, "error": str(error)}
     if error is not None:
         everything |= {"epoch": error.epoch, "lr": error.lr, "stable_lr": error.stable_lr}

@@ -5,12 +5,11 @@ import importlib.util
 import os
 import warnings
 from functools import cache
-from types import ModuleType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from gdfast.checks import unknown
 from gdfast.errors import BackendError
-from gdfast.problem import Array, Log, Problem, State, Status
+from gdfast.problem import Array, Log, Problem, State
 
 
 class Backend(Protocol):
@@ -20,7 +19,7 @@ class Backend(Protocol):
 
     def descend(
         self, problem: Problem, state: State, rates: Array, keys: Array, log: Log
-    ) -> tuple[int, Status]: ...
+    ) -> tuple[int, int]: ...
 
     def gradient(self, problem: Problem, params: Array) -> Array: ...
 
@@ -56,7 +55,7 @@ def why_not(name: str) -> str | None:
     if importlib.util.find_spec(entry.needs) is None:
         return entry.remedy
     try:
-        importlib.import_module(entry.needs)
+        importlib.import_module(entry.module)
     except ImportError as error:
         return f"{entry.needs} is there, but cannot be imported: {error}"
     return None
@@ -79,11 +78,11 @@ def backends() -> dict[str, str]:
     return {name: why_not(name) or "available" for name in TABLE}
 
 
-def find(name: str | None) -> ModuleType:
+def find(name: str | None) -> Backend:
     """The module of a backend: the one asked for, by argument or by GDFAST_BACKEND, or the best available."""
     asked = name if name is not None else os.environ.get("GDFAST_BACKEND") or None
     if asked is None:
-        return importlib.import_module(TABLE[_best()].module)
+        return _module(_best())
     source = "" if name is not None else " (from the variable GDFAST_BACKEND)"
     if not isinstance(asked, str):
         raise TypeError(f"backend must be a name, not {asked!r}")
@@ -92,7 +91,11 @@ def find(name: str | None) -> ModuleType:
     reason = why_not(asked)
     if reason is not None:
         raise BackendError(f"backend {asked!r}{source} is not available: {reason}")
-    return importlib.import_module(TABLE[asked].module)
+    return _module(asked)
+
+
+def _module(name: str) -> Backend:
+    return cast(Backend, importlib.import_module(TABLE[name].module))
 
 
 @cache

@@ -5,14 +5,12 @@ from typing import Any
 import numpy as np
 
 from gdfast import _core
-from gdfast.problem import Array, Log, Problem, State, Status
+from gdfast.problem import Array, Log, Problem, State
 
 NAME = "cpp"
 
 
-def descend(
-    problem: Problem, state: State, rates: Array, keys: Array, log: Log
-) -> tuple[int, Status]:
+def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
     epochs, state.steps, status = _core.descend(
         problem.X,
@@ -27,7 +25,7 @@ def descend(
         problem.clip_norm,
         problem.tol,
         problem.bound,
-        problem.useful_threads,
+        problem.batch_threads,
         state.params,
         state.slots,
         state.total,
@@ -39,7 +37,7 @@ def descend(
         log.grad_norm,
         log.params,
     )
-    return epochs, Status(status)
+    return epochs, status
 
 
 def gradient(problem: Problem, params: Array) -> Array:
@@ -54,7 +52,7 @@ def gradient(problem: Problem, params: Array) -> Array:
         _numbers(loss),
         params,
         grad,
-        problem.useful_threads,
+        problem.batch_threads,
     )
     return grad
 

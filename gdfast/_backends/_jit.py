@@ -52,6 +52,17 @@ def by_type(generic: Callable[..., Any], method: str) -> Callable[..., Any]:
     return find
 
 
+def always(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The overload that answers each call by this method."""
+    plain = bare(method)
+
+    @functools.wraps(plain)
+    def find(self: Any, *_: Any) -> Any:  # noqa: ARG001
+        return plain
+
+    return find
+
+
 def bare(function: Any) -> Callable[..., Any]:
     """The function without its annotations, in which numba wants generic and method to agree."""
     return FunctionType(function.__code__, function.__globals__, function.__name__)

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdfast.problem import Array
-
-RAN, TOL, DIVERGED = 0, 1, 2
+from gdfast.problem import DIVERGED, RAN, TOL, Array
 
 
 def descend(
@@ -36,7 +34,9 @@ def descend(
     grad_norms: Array,
     traced: Array,
 ) -> tuple[int, int, int]:
-    """Run len(rates) epochs, or fewer; return (epochs, steps, status). The arrays after `tol` are filled or updated.
+    """Run len(rates) epochs, or fewer; return (epochs, steps, status).
+
+    params, slots, total and start are updated, losses, grad_norms and traced filled.
 
     `active` is how many of the d + 1 params are trained, the intercept being the last.
     """

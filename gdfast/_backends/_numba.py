@@ -1,16 +1,25 @@
 """The numba backend: the training loop compiled, with inner loops on scalars."""
 
 import inspect
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba.core import types
-from numba.extending import overload, overload_method, register_jitable
+from numba.extending import (
+    NativeValue,
+    models,
+    overload,
+    overload_method,
+    register_jitable,
+    register_model,
+    typeof_impl,
+    unbox,
+)
 
 from gdfast import elementary, losses, optimizers, order
 from gdfast._backends import _loops, _numpy
-from gdfast._backends._jit import by_type, compiled
-from gdfast.problem import Array, Log, Problem, State, Status
+from gdfast._backends._jit import always, by_type, compiled
+from gdfast.problem import Array, Log, Problem, State
 
 NAME = "numba"
 
@@ -18,10 +27,8 @@ BLOCK = order.BLOCK
 LANES = order.LANES
 
 
-class Numba(NamedTuple):
+class Numba:
     """The inner loops on scalars. The methods of `gdfast._backends._numpy.Numpy`, one for one."""
-
-    threads: int
 
     def epoch_loss(self, y: Array) -> Any:
         return np.zeros((len(y) + BLOCK - 1) // BLOCK, y.dtype)
@@ -102,6 +109,23 @@ class Numba(NamedTuple):
             params[j] = optimizers.step(rule, params[j], grad[j], slots, j, eta, steps)
         for j in range(len(total)):
             total[j] += params[j]
+
+
+class KernelsType(types.Dummy):
+    """What `Numba` is to numba: nothing but its methods."""
+
+
+@typeof_impl.register(Numba)
+def _typeof(kernels: Numba, _: Any) -> KernelsType:  # noqa: ARG001
+    return KernelsType("gdfast kernels")
+
+
+@unbox(KernelsType)
+def _unbox(_type: Any, _object: Any, context: Any) -> NativeValue:
+    return NativeValue(context.context.get_dummy_value())
+
+
+register_model(KernelsType)(models.OpaqueModel)
 
 
 @register_jitable
@@ -195,10 +219,8 @@ def mean_gradient(sums, count, grad):
 for name in ("value", "gradient"):
     overload(getattr(losses, name))(by_type(getattr(losses, name), name))
 overload(optimizers.step)(by_type(optimizers.step, "step"))
-for record in (types.NamedTuple, types.NamedUniTuple):
-    for name, method in inspect.getmembers(Numba, inspect.isfunction):
-        if not name.startswith("_"):
-            overload_method(record, name)(by_type(method, name))
+for name, method in inspect.getmembers(Numba, inspect.isfunction):
+    overload_method(KernelsType, name)(always(method))
 for helper in (order.mix, order.feistel, order.halves):
     register_jitable(helper)
 
@@ -276,20 +298,18 @@ def even_parts(tasks: int, threads: int) -> list[slice]:
     return [slice(tasks * k // parts, tasks * (k + 1) // parts) for k in range(parts)]
 
 
-def descend(
-    problem: Problem, state: State, rates: Array, keys: Array, log: Log
-) -> tuple[int, Status]:
+def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
-    if problem.useful_threads > 1:
+    if problem.batch_threads > 1:
         return _numpy.run(
-            _loops.descend, Threaded(problem.useful_threads), problem, state, rates, keys, log
+            _loops.descend, Threaded(problem.batch_threads), problem, state, rates, keys, log
         )
-    return _numpy.run(_descend, Numba(1), problem, state, rates, keys, log)
+    return _numpy.run(_descend, Numba(), problem, state, rates, keys, log)
 
 
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
-    return _numpy.full_gradient(Threaded(problem.useful_threads), problem, params)
+    return _numpy.full_gradient(Threaded(problem.batch_threads), problem, params)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:

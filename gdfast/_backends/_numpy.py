@@ -8,7 +8,7 @@ import numpy as np
 
 from gdfast import elementary, losses, optimizers, order
 from gdfast._backends import _loops
-from gdfast.problem import Array, Log, Problem, State, Status, cast
+from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numpy"
 
@@ -146,21 +146,14 @@ class Numpy(NamedTuple):
             total += params
 
 
-def missing() -> str | None:
-    """Why the backend is not available: numpy always is."""
-    return None
-
-
-def descend(
-    problem: Problem, state: State, rates: Array, keys: Array, log: Log
-) -> tuple[int, Status]:
+def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
-    return run(_loops.descend, Numpy(problem.useful_threads), problem, state, rates, keys, log)
+    return run(_loops.descend, Numpy(problem.batch_threads), problem, state, rates, keys, log)
 
 
 def run(
     loop: Any, kernels: Any, problem: Problem, state: State, rates: Array, keys: Array, log: Log
-) -> tuple[int, Status]:
+) -> tuple[int, int]:
     """Call the training loop, as it stands or compiled, with the fields in its order."""
     dtype = problem.X.dtype
     with np.errstate(all="ignore"):
@@ -187,7 +180,7 @@ def run(
             log.grad_norm,
             log.params,
         )
-    return epochs, Status(status)
+    return epochs, status
 
 
 def full_gradient(kernels: Numpy, problem: Problem, params: Array) -> Array:
@@ -206,7 +199,7 @@ def full_gradient(kernels: Numpy, problem: Problem, params: Array) -> Array:
 
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
-    return full_gradient(Numpy(problem.useful_threads), problem, params)
+    return full_gradient(Numpy(problem.batch_threads), problem, params)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:

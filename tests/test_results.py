@@ -1,0 +1,231 @@
+"""A result: its digest, its predictions, its file, its table and its plot."""
+
+import dataclasses
+import hashlib
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import gdfast as gd
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+X = np.arange(60.0).reshape(20, 3) % 7 - 3
+y = X @ [1.0, -2.0, 0.5] + np.arange(20) % 3
+
+
+class Table:
+    """What a data frame is to gdfast."""
+
+    def __init__(self, values, columns):
+        self.values = values
+        self.columns = columns
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+TABLE = Table(X, ["height", "width", "depth"])
+
+FITS = {
+    "plain": {},
+    "no epoch": {"epochs": 0},
+    "everything": {
+        "X": TABLE,
+        "loss": "half_squared_error",
+        "optimizer": gd.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.01),
+        "batch_size": 6,
+        "validation": (X, y),
+        "patience": 3,
+        "trace": "coef",
+    },
+    "tol": {"tol": 0.1, "epochs": 10_000},
+    "float32": {"X": X.astype("float32"), "trace": "coef", "batch_size": 1},
+    "no intercept": {"fit_intercept": False},
+}
+
+
+@pytest.fixture(params=FITS)
+def result(request, backend):
+    return gd.fit(**{"X": X, "y": y, "epochs": 9, **FITS[request.param]}, backend=backend)
+
+
+@pytest.fixture
+def axes():
+    yield plt.subplots()[1]
+    plt.close("all")
+
+
+def digest_by_hand(r):
+    little = {"float32": "<f4", "float64": "<f8"}[r.coef.dtype.name]
+    sha = hashlib.sha256()
+    for values in (r.coef, r.intercept, r.history.loss):
+        a = np.array(values, little)
+        sha.update(f"{little}{a.shape}".encode() + a.tobytes())
+    return sha.hexdigest()
+
+
+def test_the_digest(result):
+    assert result.digest == digest_by_hand(result)
+
+
+@pytest.mark.parametrize("change", ["coef", "intercept", "loss"])
+def test_the_digest_sees_every_bit(change):
+    r = gd.fit(X, y)
+    history = r.history
+    if change == "loss":
+        loss = history.loss.copy()
+        loss[-1] = np.nextafter(loss[-1], 0)
+        other = dataclasses.replace(r, history=dataclasses.replace(history, loss=loss))
+    else:
+        other = dataclasses.replace(r, **{change: np.nextafter(getattr(r, change), 0)})
+    assert other.digest != r.digest
+    same = dataclasses.replace(r, backend="another", stop_reason="callback")
+    assert same.digest == r.digest
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path], ids=["str", "Path"])
+@pytest.mark.parametrize("name", ["model.npz", "model", "model.of.2020"])
+def test_saved_and_loaded(result, tmp_path, kind, name):
+    path = tmp_path / name
+    assert result.save(kind(path)) is None
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    again = gd.load(kind(path))
+    assert again.digest == result.digest
+    assert repr(again) == repr(result)
+    assert np.array_equal(again.predict(X), result.predict(X))
+    for field in dataclasses.fields(result):
+        value, expected = getattr(again, field.name), getattr(result, field.name)
+        assert type(value) is type(expected)
+        if field.name == "history":
+            continue
+        assert np.array_equal(value, expected) if field.name == "coef" else value == expected
+    assert again.coef.dtype == result.coef.dtype
+    for field in dataclasses.fields(result.history):
+        value, expected = (getattr(r.history, field.name) for r in (again, result))
+        if expected is None:
+            assert value is None
+        else:
+            assert value.dtype == expected.dtype
+            assert np.array_equal(value, expected)
+
+
+def test_saving_replaces(tmp_path):
+    path = tmp_path / "model.npz"
+    for epochs in (50, 2):
+        gd.fit(X, y, epochs=epochs, trace="coef").save(path)
+        assert gd.load(path).n_epochs == epochs
+
+
+FOREIGN = {
+    "another npz": lambda path: np.savez(path.open("wb"), coef=X),
+    "an npz with other meta": lambda path: np.savez(path.open("wb"), coef=X, meta="{}"),
+    "an npy": lambda path: np.save(path.open("wb"), X),
+    "text": lambda path: path.write_text("height,width\n1,2\n"),
+    "half an npz": lambda path: path.write_bytes(b"PK\x03\x04 and no more"),
+    "nothing": lambda path: path.touch(),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_foreign_files_are_refused(tmp_path, kind):
+    path = tmp_path / "model.npz"
+    FOREIGN[kind](path)
+    with pytest.raises(ValueError, match=r"model\.npz was not written by FitResult\.save"):
+        gd.load(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        gd.load(tmp_path / "model.npz")
+
+
+def test_results_are_frozen(result):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.coef = X[0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.history.loss = X[0]
+    arrays = [a for a in [result.coef, *vars(result.history).values()] if a is not None]
+    for a in arrays:
+        assert not a.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        result.coef[0] = 1.0
+
+
+def test_predictions(result, backend):
+    expected = X @ result.coef.astype(float) + result.intercept
+    for p in (result.predict(X), result.decision_function(X), result.predict(X.tolist())):
+        assert p.dtype == np.float64
+        np.testing.assert_allclose(p, expected, rtol=1e-13, atol=1e-13)
+    assert np.array_equal(result.predict(TABLE), result.predict(X))
+    assert np.array_equal(result.predict(np.asfortranarray(X)[::-1]), result.predict(X)[::-1])
+    assert result.predict(X[:1]).tolist() == result.predict(X)[:1].tolist()
+
+
+@pytest.mark.parametrize("method", ["predict", "decision_function"])
+def test_wrong_rows_for_a_prediction(method):
+    predict = getattr(gd.fit(X, y, epochs=1), method)
+    with pytest.raises(ValueError, match=r"^X has 2 features, the model has 3$"):
+        predict(X[:, :2])
+    with pytest.raises(ValueError, match=r"X is 1-D with 3 values"):
+        predict(X[0])
+    with pytest.raises(TypeError, match=r"X has dtype <U"):
+        predict(X.astype(str))
+
+
+def test_other_names_for_a_prediction():
+    r = gd.fit(TABLE, y, epochs=1)
+    with pytest.raises(ValueError, match=r"the columns of X are \('depth', 'width', 'height'\)"):
+        r.predict(Table(X, ["depth", "width", "height"]))
+    assert np.array_equal(r.predict(Table(X, range(3))), r.predict(X))
+
+
+def test_a_prediction_where_the_backend_is_missing(monkeypatch):
+    r = gd.fit(X, y, epochs=1, backend="cpp")
+    elsewhere = dataclasses.replace(r, backend="numpy")
+    assert np.array_equal(elsewhere.predict(X), r.predict(X))
+
+
+def test_the_table():
+    r = gd.fit(TABLE, y, epochs=3, backend="numpy")
+    head, ends, *rows = repr(r).splitlines()
+    assert head == f"FitResult: squared_error by {r.optimizer}, numpy"
+    assert ends.startswith("  3 epochs, 3 steps, ended by epochs; History(3 epochs, loss ")
+    names, values = zip(*(row.split() for row in rows), strict=True)
+    assert names == ("height", "width", "depth", "intercept")
+    np.testing.assert_allclose(np.array(values, float), [*r.coef, r.intercept], rtol=1e-8)
+
+
+def test_the_table_of_many_features():
+    X = np.eye(100)
+    rows = repr(gd.fit(X, X[:, 0], epochs=1)).splitlines()
+    assert [row.split()[0] for row in rows[2:]] == [
+        *["x0", "x1", "x2", "x3", "x4", "...", "x96", "x97", "x98", "x99"],
+        "intercept",
+    ]
+
+
+def test_the_table_without_an_epoch():
+    assert repr(gd.fit(X, y, epochs=0).history) == "History(0 epochs)"
+
+
+def test_a_plot_on_given_axes(result, axes):
+    assert result.plot(axes) is axes
+    assert result.plot(ax=axes) is axes
+    assert len(axes.figure.axes) == 1
+
+
+def test_a_plot_on_its_own_axes(axes):
+    r = gd.fit(X, y, validation=(X, y), epochs=9)
+    ax = r.plot()
+    assert isinstance(ax, mpl.axes.Axes)
+    assert ax is not axes
+    training, validation = ax.lines
+    assert np.array_equal(training.get_ydata(), r.history.loss)
+    assert np.array_equal(validation.get_ydata(), r.history.val_loss)
+    assert np.array_equal(validation.get_xdata(), np.arange(1, 10))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "mean loss")
+    ax.figure.canvas.draw()
