@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
-from gdfast._run import Patience, Run, divergence_bound, mean_loss
+from gdfast._run import Patience, Run, mean_loss, model_loss
 from gdfast._scaling import Scaling
 from gdfast.checks import check_flag, check_int, check_lr, check_number, check_representable
 from gdfast.losses import Loss
@@ -25,8 +25,11 @@ from gdfast.matrices import (
     feature_names,
 )
 from gdfast.optimizers import Optimizer
-from gdfast.problem import Array, Log, Problem, State
+from gdfast.problem import Log, Problem, State
 from gdfast.results import FitResult
+
+# A loss has diverged when it is this many times that of the start.
+DIVERGENCE_FACTOR = 1e6
 
 
 @standard()
@@ -150,7 +153,7 @@ def fit(
     >>> import gdfast as gd
     >>> r = gd.fit([[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0], lr=0.01, coef_init=[1.0], fit_intercept=False)
     >>> r.coef, r.history.loss[:2]
-    (array([1.99995123]), array([4.66666667, 3.83620741]))
+    (array([1.99994444]), array([4.66666667, 3.83620741]))
     """
     engine = _backends.find(backend)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
@@ -194,7 +197,19 @@ def fit(
     if standardized:
         scaling = Scaling.of(matrix, weights, center=fit_intercept)
         matrix, start = scaling.standardized(matrix), scaling.into(start)
-    reference = _reference_loss(formula, target, weights)
+    # Divergence is judged by the larger of the losses of predicting 0 and of the initial weights.
+    training = Rows(matrix, target, weights)
+    reference = float(mean_loss(formula, np.zeros_like(target), target, weights))
+    if start.any():
+        reference = max(reference, float(model_loss(engine, formula, training, start, threads)))
+    largest = float(np.finfo(dtype).max)
+    if not reference <= largest:
+        check_finite(target, "y")
+        check_finite(matrix, "X")
+        raise ValueError(
+            f"the loss at the start overflows {dtype}: the largest y is {np.abs(target).max()}; divide y by a "
+            "constant, or give smaller initial weights"
+        )
     problem = Problem(
         X=matrix,
         y=target,
@@ -205,7 +220,7 @@ def fit(
         fit_intercept=fit_intercept,
         clip_norm=clip,
         tol=tol if size is None else -1.0,
-        bound=divergence_bound(reference, dtype),
+        bound=min(DIVERGENCE_FACTOR * reference, largest) if reference else largest,
         threads=threads,
     )
     if epochs == 0:
@@ -300,14 +315,3 @@ def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
     drawn[order.visit(np.arange(count), order.round_keys(seed, range(-1, 0))[0], n)] = True
     kept = data.take(~drawn, "sample_weight of the training rows")
     return kept, data.take(drawn, "sample_weight of the validation rows")
-
-
-def _reference_loss(loss: Loss, y: Array, weights: Array) -> float:
-    """The loss of predicting 0, by which divergence is judged."""
-    reference = float(mean_loss(loss, np.zeros_like(y), y, weights))
-    if not math.isfinite(reference):
-        check_finite(y, "y")
-        raise ValueError(
-            f"the loss at the start overflows {y.dtype}: the largest y is {np.abs(y).max()}; divide y by a constant"
-        )
-    return reference

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,11 @@ from gdfast.errors import DivergenceError
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
-from gdfast.problem import DIVERGED, RAN, TOL, Array, Log, Problem, State, cast, useful_threads
+from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, cast, useful_threads
 from gdfast.results import FitResult, History, StopReason
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
 WORK_IN_A_CALL = 1 << 22
-
-# A loss has diverged when it is this many times that of predicting 0, and of the initial weights.
-DIVERGENCE_FACTOR = 1e6
 
 Callback = Callable[[FitResult], Any]
 
@@ -68,7 +65,7 @@ class Run:
     val_loss: Array
     seconds: Array
     traced: bool
-    reference: float  # the loss that decides what is divergence
+    reference: float  # the loss by which divergence is judged
     done: int = 0
 
     def all_epochs(
@@ -92,17 +89,17 @@ class Run:
             while self.done < epochs:
                 first = self.done
                 status = self._advance(min(at_once, epochs - first))
-                if status == DIVERGED and not self._has_diverged():
-                    status = RAN
-                if self.held_out is not None and status != DIVERGED:
+                lost = status == DIVERGED or not np.isfinite(self.state.params).all()
+                if self.held_out is not None and not lost:
                     self.val_loss[first] = self._validate()
+                    lost = not np.isfinite(self.val_loss[first])
                 elapsed = time.perf_counter() - begin
                 before = self.seconds[first - 1] if first else 0.0
                 share = (elapsed - before) / (self.done - first)
                 self.seconds[first : self.done] = before + share * np.arange(
                     1, self.done - first + 1
                 )
-                if status == DIVERGED or not np.isfinite(self.state.params).all():
+                if lost:
                     raise self._divergence()
                 show(float(self.log.loss[first]))
                 spent = patience.spent(*self._measured(first))
@@ -125,23 +122,6 @@ class Run:
         ran, status = self.engine.descend(self.problem, self.state, rates, keys, log)
         self.done += ran
         return status
-
-    def _has_diverged(self) -> bool:
-        """Whether a loss above the bound is also far above that of the initial weights; else the bound is raised."""
-        loss = self.log.loss[self.done - 1]
-        if not (np.isfinite(loss) and self.origin.any()):
-            return True
-        self.reference = max(self.reference, self._initial_loss())
-        self.problem = replace(
-            self.problem, bound=divergence_bound(self.reference, self.origin.dtype)
-        )
-        return not loss <= self.problem.bound
-
-    def _initial_loss(self) -> float:
-        problem = self.problem
-        threads = useful_threads(self.threads, *problem.X.shape)
-        p = self.engine.predict(problem.X, self.origin, threads)
-        return float(mean_loss(problem.loss, p, problem.y, problem.weights))
 
     def _params(self) -> Array:
         """The model so far, for X as it was given."""
@@ -166,16 +146,20 @@ class Run:
 
     def _validate(self) -> Any:
         assert self.held_out is not None
-        X, y, weights = self.held_out
-        p = self.engine.predict(X, self._params(), useful_threads(self.threads, *X.shape))
-        loss = mean_loss(self.problem.loss, p, y, weights)
+        loss = self._loss(self.held_out, self._params())
         if not np.isfinite(loss):
-            check_finite(X, "validation X")
-            raise ValueError(
-                f"the validation loss overflows {y.dtype} at epoch {self.done - 1}: are the validation rows "
-                "on the scale of the others?"
-            )
+            check_finite(self.held_out.X, "validation X")
+            problem = self.problem
+            trained_on = Rows(problem.X, problem.y, problem.weights)
+            if np.isfinite(self._loss(trained_on, self.state.params)):
+                raise ValueError(
+                    f"the validation loss overflows {loss.dtype} at epoch {self.done - 1}: are the validation rows "
+                    "on the scale of the others?"
+                )
         return loss
+
+    def _loss(self, rows: Rows, params: Array) -> Any:
+        return model_loss(self.engine, self.problem.loss, rows, params, self.threads)
 
     def result(self, stop_reason: StopReason, params: Array | None = None) -> FitResult:
         """The result so far, by default with the latest weights."""
@@ -210,10 +194,6 @@ class Run:
     def _divergence(self) -> Exception:
         """The error for an epoch whose loss is lost: bad data, or a rate that is too large."""
         check_finite(self.problem.X, "X")
-        if self.origin.any() and not math.isfinite(self._initial_loss()):
-            return ValueError(
-                f"the loss of the initial weights overflows {self.origin.dtype}: give smaller ones"
-            )
         epoch = self.done - 1
         loss = float(self.log.loss[epoch])
         stable = self._stable_rate()
@@ -250,10 +230,11 @@ class Run:
         return words
 
 
-def divergence_bound(reference: float, dtype: np.dtype[Any]) -> float:
-    """The loss above which a fit has diverged."""
-    largest = float(np.finfo(dtype).max)
-    return min(DIVERGENCE_FACTOR * reference, largest) if reference else largest
+def model_loss(engine: Backend, loss: Loss, rows: Rows, params: Array, threads: int) -> Any:
+    """The mean loss of a model on some rows."""
+    X, y, weights = rows
+    p = engine.predict(X, params, useful_threads(threads, *X.shape))
+    return mean_loss(loss, p, y, weights)
 
 
 def mean_loss(loss: Loss, p: Array, y: Array, weights: Array) -> Any:

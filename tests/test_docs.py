@@ -1,0 +1,38 @@
+"""What the documentation shows runs as it is printed."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import gdfast as gd
+
+ROOT = Path(__file__).parents[1]
+MODULES = [
+    "gdfast",
+    *(m.name for m in pkgutil.walk_packages(gd.__path__, "gdfast.") if "__main__" not in m.name),
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings(module):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+@pytest.mark.parametrize("name", gd.__all__)
+def test_what_is_public_says_what_it_is(name):
+    assert len(getattr(gd, name).__doc__) > 30
+
+
+def test_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert code
+    for block in code:
+        exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "model.npz").exists()
