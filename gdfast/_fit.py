@@ -186,7 +186,7 @@ def fit(
     averaged = check_flag("average", average)
     progress = check_flag("progress", progress)
     standardized = check_flag("standardize", standardize)
-    if trace not in (None, "coef"):
+    if trace is not None and str(trace) != "coef":
         raise ValueError(f'trace={trace!r} must be None or "coef"')
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, not {callback!r}")

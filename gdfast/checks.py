@@ -50,7 +50,8 @@ def check_number(
         number <= high if include_high else number < high
     )
     if not inside or not math.isfinite(number):
-        span = f"{'[' if include_low else '('}{low}, {high}{']' if include_high else ')'}"
+        closed = include_high and high < math.inf
+        span = f"{'[' if include_low else '('}{low}, {high}{']' if closed else ')'}"
         raise ValueError(f"{name}={value} must be a finite number in {span}")
     return number
 

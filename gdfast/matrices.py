@@ -86,18 +86,16 @@ def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
     a = _cast(a, name, dtype).copy()
     a += dtype.type(0)  # no -0.0, which no sum of the canonical order gives
-    check_finite(a, name)
+    check_finite(a, name, "initial weights must be finite")
     return a
 
 
-def check_finite(a: Array, name: str) -> None:
+def check_finite(a: Array, name: str, advice: str = "remove the row or fill the value in") -> None:
     """Name the first value that is not finite."""
     finite = np.isfinite(a)
     if not finite.all():
         where = _first(~finite)
-        raise ValueError(
-            f"{name}{_place(where)} is {a[where]}: remove the row or fill the value in"
-        )
+        raise ValueError(f"{name}{_place(where)} is {a[where]}: {advice}")
 
 
 def feature_names(X: Any) -> tuple[str, ...] | None:

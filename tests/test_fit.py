@@ -4,6 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import gdfast as gd
@@ -381,7 +382,6 @@ def test_booleans_are_numbers(backend):
 
 
 def test_data_frames(backend):
-    pd = pytest.importorskip("pandas")
     names = ["height", "width", "depth"]
     table = pd.DataFrame(X, columns=names).astype({"width": int})
     target = pd.Series(y, index=range(20, 0, -1))
