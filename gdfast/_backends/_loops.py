@@ -46,7 +46,7 @@ def descend(
     for e in range(len(rates)):
         start[:] = params
         eta = rates[e]
-        epoch_keys = keys[e]
+        visits = kernels.visits(keys[e], n)
         status = RAN
         if batch_size == 1 and tol < 0 and clip_norm == np.inf:
             steps = kernels.per_sample(
@@ -55,7 +55,7 @@ def descend(
                 weights,
                 loss,
                 rule,
-                epoch_keys,
+                visits,
                 active,
                 params,
                 slots,
@@ -70,7 +70,7 @@ def descend(
             for first in range(0, n, batch_size):
                 count = min(batch_size, n - first)
                 kernels.gradient(
-                    X, y, weights, loss, epoch_keys, first, count, params, grad, epoch_loss
+                    X, y, weights, loss, visits, first, count, params, grad, epoch_loss
                 )
                 grad[active:] = 0
                 if first + count == n:

@@ -33,6 +33,9 @@ class Numba:
     def epoch_loss(self, y: Array) -> Any:
         return np.zeros((len(y) + BLOCK - 1) // BLOCK, y.dtype)
 
+    def visits(self, keys: Array, n: int) -> Array:  # noqa: ARG002
+        return keys  # each row is asked for when it is visited
+
     def mean_loss(self, epoch_loss: Array, n: int) -> Any:
         mean = tree(epoch_loss.reshape(-1, 1))[0] / epoch_loss.dtype.type(n)
         epoch_loss[:] = 0
@@ -262,6 +265,9 @@ class Threaded(_numpy.Numpy):
     def epoch_loss(self, y: Array) -> Array:
         return np.zeros(-(-len(y) // BLOCK), y.dtype)
 
+    def visits(self, keys: Array, n: int) -> Array:  # noqa: ARG002
+        return keys
+
     def mean_loss(self, epoch_loss: Array, n: int) -> Any:
         mean = order.tree(epoch_loss) / epoch_loss.dtype.type(n)
         epoch_loss[:] = 0
@@ -273,7 +279,7 @@ class Threaded(_numpy.Numpy):
         y: Array,
         weights: Array,
         loss: Any,
-        keys: Array,
+        visits: Array,
         first: int,
         count: int,
         params: Array,
@@ -285,7 +291,7 @@ class Threaded(_numpy.Numpy):
         def fill(part: slice) -> None:
             begin, end = part.start, part.stop
             _block_sums(
-                X, y, weights, loss, keys, first, count, params, begin, end, sums, epoch_loss
+                X, y, weights, loss, visits, first, count, params, begin, end, sums, epoch_loss
             )
 
         _numpy.in_threads(fill, even_parts(len(sums), self.threads), self.threads)
@@ -300,7 +306,7 @@ def even_parts(tasks: int, threads: int) -> list[slice]:
 
 def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
     """Run len(rates) epochs, or fewer; return how many, and why they ended."""
-    if problem.batch_threads > 1:
+    if problem.batch_threads > 1 and problem.batch_size > 1:
         return _numpy.run(
             _loops.descend, Threaded(problem.batch_threads), problem, state, rates, keys, log
         )

@@ -22,6 +22,10 @@ class Numpy(NamedTuple):
         """Where the losses of an epoch's rows are kept, in the order of the visits."""
         return np.empty_like(y)
 
+    def visits(self, keys: Array, n: int) -> Array:
+        """The rows of an epoch in the order of the visits; none where they are not shuffled."""
+        return order.visit(np.arange(n), keys, n) if len(keys) > 0 else keys
+
     def mean_loss(self, epoch_loss: Array, n: int) -> Any:
         return order.sum_rows(epoch_loss) / epoch_loss.dtype.type(n)
 
@@ -31,7 +35,7 @@ class Numpy(NamedTuple):
         y: Array,
         weights: Array,
         loss: Any,
-        keys: Array,
+        visits: Array,
         first: int,
         count: int,
         params: Array,
@@ -39,9 +43,9 @@ class Numpy(NamedTuple):
         epoch_loss: Array,
     ) -> None:
         """The mean gradient over the rows visited at positions first, ..., first + count - 1, and their losses."""
-        n, d = X.shape
-        if len(keys) > 0:
-            rows = order.visit(np.arange(first, first + count), keys, n)
+        d = X.shape[1]
+        if len(visits) > 0:
+            rows = visits[first : first + count]
             X, y = X[rows], y[rows]
             weights = weights[rows] if len(weights) > 1 else weights
         else:
@@ -83,7 +87,7 @@ class Numpy(NamedTuple):
         weights: Array,
         loss: Any,
         rule: Any,
-        keys: Array,
+        visits: Array,
         active: int,
         params: Array,
         slots: Array,
@@ -95,7 +99,7 @@ class Numpy(NamedTuple):
     ) -> int:
         """An epoch of one step a row: `gradient` and `step` for batches of one row. Leaves the last gradient."""
         n, d = X.shape
-        rows = order.visit(np.arange(n), keys, n).tolist()
+        rows = visits.tolist() if len(visits) > 0 else range(n)
         terms = np.zeros(-(-d // order.LANES) * order.LANES, X.dtype)
         products = terms[:d]
         w = params[:d]
