@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,7 @@ def fit(
             check_representable("clip_norm", clip, dtype)
     formula = losses.find(loss)
     rule = record.rule
-    for name, number in {**formula._asdict(), **rule._asdict()}.items():
+    for name, number in chain(formula._asdict().items(), rule._asdict().items()):
         check_representable(name, number, dtype)
     averaged = check_flag("average", average)
     progress = check_flag("progress", progress)

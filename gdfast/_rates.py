@@ -16,12 +16,8 @@ from gdfast.problem import Array, Problem
 
 def auto(backend: Backend, problem: Problem, stability: Stability) -> float:
     """The rate of ``lr="auto"``: 1 / curvature, or less where momentum asks for it."""
-    if problem.full_batch:
-        factor = stability.full_batch_auto
-        curvature = largest_curvature(backend, problem, most_rounds=100, settled=1e-3)
-    else:
-        factor = min(1.0, stability.any_order)
-        curvature = row_curvature(problem)
+    factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
+    curvature = largest_curvature(backend, problem, settled=1e-3)
     limits: Any = np.finfo(problem.X.dtype)
     if not curvature <= limits.max:
         check_finite(problem.X, "X")
@@ -35,54 +31,48 @@ def auto(backend: Backend, problem: Problem, stability: Stability) -> float:
 
 def stable(backend: Backend, problem: Problem, stability: Stability) -> float:
     """The largest stable rate: exact for the full batch, else the largest that is sure to be; 0 if X overflows."""
-    if problem.full_batch:
-        factor = stability.full_batch
-        curvature = largest_curvature(backend, problem, most_rounds=100, settled=1e-5)
-    else:
-        factor = stability.any_order
-        curvature = row_curvature(problem)
+    factor = stability.full_batch if problem.full_batch else stability.any_order
+    curvature = largest_curvature(backend, problem, settled=1e-5)
     if math.isnan(curvature):
         return 0.0
     curvature += stability.weight_decay
     return factor / curvature if curvature else math.inf
 
 
-def row_curvature(problem: Problem) -> float:
-    """The largest curvature of a single row's loss, which bounds that of any batch."""
-    with np.errstate(all="ignore"):
-        extent = order.squares(problem.X) + problem.X.dtype.type(problem.fit_intercept)
-        return problem.loss.curvature * float((extent * problem.weights).max())
-
-
 @np.errstate(all="ignore")
-def largest_curvature(
-    backend: Backend, problem: Problem, most_rounds: int, settled: float
-) -> float:
-    """The largest eigenvalue of the mean loss's Hessian, from below, by power iteration.
+def largest_curvature(backend: Backend, problem: Problem, settled: float) -> float:
+    """The largest curvature of the mean loss, or where batches are smaller, of a single row's, which bounds theirs."""
+    curvature = problem.loss.curvature
+    if problem.full_batch:
+        return curvature * _largest_eigenvalue(backend, problem, settled)
+    extent = order.squares(problem.X) + problem.X.dtype.type(problem.fit_intercept)
+    return curvature * float((extent * problem.weights).max())
+
+
+def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:
+    """That of the weighted mean of x x', from below, by power iteration.
 
     From a start without a pattern the value is, after the 16 rounds that are always done, within a quarter of the
     eigenvalue whatever the spectrum (Kuczynski and Wozniakowski 1992); it ends when a round changes it by less than
-    `settled`.
+    `settled`, or after 100.
     """
-    dtype = problem.X.dtype
-    width = problem.X.shape[1] + 1
-    # The gradient of (x.v)^2 / 2 is the Hessian of the loss times v, up to the loss's own curvature.
-    quadratic = replace(
-        problem, y=np.broadcast_to(dtype.type(0), len(problem.y)).copy(), loss=HalfSquaredError()
-    )
-    v = _without_pattern(width).astype(dtype)
-    curvature = 0.0
-    for k in range(most_rounds):
+    y = np.zeros_like(problem.y)
+    y.flags.writeable = False  # as all data are: numba would compile anew for one that is not
+    quadratic = replace(problem, y=y, loss=HalfSquaredError())  # its gradient is the matrix times v
+    v = _without_pattern(problem.X.shape[1] + 1).astype(y.dtype)
+    eigenvalue = 0.0
+    for k in range(100):
         if not problem.fit_intercept:
             v[-1] = 0
         length = order.norm(v)
-        previous, curvature = curvature, float(length) if k else 0.0
+        previous, eigenvalue = eigenvalue, float(length) if k else 0.0
         if k and (
-            not 0 < curvature < math.inf or (k > 16 and curvature - previous <= settled * curvature)
+            not 0 < eigenvalue < math.inf
+            or (k > 16 and eigenvalue - previous <= settled * eigenvalue)
         ):
             break
         v = backend.gradient(quadratic, v / length)
-    return problem.loss.curvature * curvature
+    return eigenvalue
 
 
 class Spread(NamedTuple):

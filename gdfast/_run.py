@@ -29,7 +29,7 @@ Callback = Callable[[FitResult], Any]
 class Patience:
     """Counts the epochs without improvement, and keeps the best weights."""
 
-    limit: int | None
+    limit: int | None  # None: nothing is counted
     threshold: float
     best: Array | None = None
     lowest: float = math.inf
@@ -37,8 +37,7 @@ class Patience:
 
     def spent(self, loss: float, params: Array) -> bool:
         """Whether the limit is reached with this epoch's loss, which was measured at these params."""
-        if self.limit is None:
-            return False
+        assert self.limit is not None
         if self.best is None or self.lowest - loss > self.threshold:
             self.best, self.lowest, self.waited = params, loss, 0
         else:
@@ -102,7 +101,7 @@ class Run:
                 if lost:
                     raise self._divergence()
                 show(float(self.log.loss[first]))
-                spent = patience.spent(*self._measured(first))
+                spent = patience.limit is not None and patience.spent(*self._measured(first))
                 if status == TOL:
                     return "tol"
                 if spent:

@@ -52,9 +52,7 @@ class State:
 
     params: Array  # (d + 1,): the weights, then the intercept
     slots: Array  # (rule.slots, d + 1)
-    total: (
-        Array  # (d + 1,) in float64, the sum of the iterates, or (0,) where no average is asked for
-    )
+    total: Array  # (d + 1,) in float64, the sum of the iterates, or (0,) for no average
     start: Array  # (d + 1,), params before the last epoch
     steps: int = 0
 

@@ -1,6 +1,6 @@
 """Epochs, batches and steps: the one Python text of the training loop.
 
-numpy runs it as it stands; numba compiles it. ``kernels`` is a record whose type selects the inner loops. The methods
+numpy runs it as it stands; numba compiles it. The type of ``kernels`` selects the inner loops. The methods
 it needs are those of `gdfast._backends._numpy.Numpy`; csrc/kernels.hpp has the same loop in C++.
 """
 
