@@ -11,7 +11,9 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 
-DEV = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+PROJECT = nox.project.load_toml("pyproject.toml")
+DEV = nox.project.dependency_groups(PROJECT, "dev")
+ORACLES = nox.project.dependency_groups(PROJECT, "oracles")
 
 
 @nox.session(default=False)
@@ -44,6 +46,15 @@ def bench(session: nox.Session) -> None:
     """Run each benchmark once, to see that it works; with `-- --benchmark-only` it measures."""
     session.install(".[test]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
     session.run("pytest", "bench", *(session.posargs or ["--benchmark-disable"]))
+
+
+@nox.session
+def oracles(session: nox.Session) -> None:
+    """Compare with torch, optax and scikit-learn themselves, where the tests use stored results of theirs."""
+    session.install(".[test]", *ORACLES, env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    tests = ["tests/test_optimizers.py", "tests/test_schedules.py"]
+    session.run("pytest", "-n", "2", *tests, env={"GDFAST_LIVE_ORACLES": "1"})
+    session.run("python", "bench/six_optimizers.py", "--rounds=1")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // The training loop and its kernels, over dtype, loss and rule. gdfast/_backends/_loops.py is the same loop in Python.
 //
-// Letters: p prediction, y target, s sample weight, c = s * dloss/dp, g gradient, eta rate, i row, j feature.
+// Letters: p prediction, y target, s sample weight, c = s * dloss/dp, g gradient, i row, j feature.
 #pragma once
 
 #include "losses.hpp"
@@ -33,11 +33,31 @@ struct Data {
 template <class T>
 struct State {
     T *params;     // (d + 1,): the weights, then the intercept
-    T *slots;      // (rule.slots, d + 1)
-    double *total; // (d + 1,), the sum of the iterates
+    T *slots;      // (states, d + 1)
+    double *total; // (d + 1,), the sum of the iterates after step `averages_after`
     T *start;      // (d + 1,), params before the last epoch
+    index width;   // d + 1
     index active;  // how many of the params are trained
+    index averages_after;
     index steps;
+
+    void add_to_total() {
+        if (total != nullptr && steps > averages_after) {
+            for (index j = 0; j < width; ++j) {
+                total[j] += params[j];
+            }
+        }
+    }
+};
+
+// The numbers of the steps to come: a row for each step after `before`, the last one for all that follow.
+template <class T>
+struct Numbers {
+    const T *rows; // (count, width)
+    index count, width;
+    index before;
+
+    const T *of(index step) const { return rows + std::min(step - before, count) * width - width; }
 };
 
 // The kernels that depend on the loss.
@@ -50,9 +70,12 @@ public:
     virtual void block_sums(const Data<T> &data, const index *rows, index count, const T *params, T *g,
                             T *losses) const = 0;
 
+    // The losses of rows first, ..., first + count - 1, whose predictions are given.
+    virtual void losses_of(const Data<T> &data, const T *predictions, index first, index count, T *losses) const = 0;
+
     // A step of stateless SGD for each of the rows. Returns the last row's c.
     virtual T per_sample(const Data<T> &data, const index *rows, index count, const SGD<T> &rule, State<T> &state,
-                         T eta, T *losses) const = 0;
+                         const Numbers<T> &numbers, T *losses) const = 0;
 };
 
 template <class Loss>
@@ -75,8 +98,14 @@ public:
         }
     }
 
-    T per_sample(const Data<T> &data, const index *rows, index count, const SGD<T> &rule, State<T> &state, T eta,
-                 T *losses) const override {
+    void losses_of(const Data<T> &data, const T *predictions, index first, index count, T *losses) const override {
+        for (index i = first; i < first + count; ++i) {
+            losses[i - first] = data.weight(i) * loss_.value(predictions[i], data.y[i]);
+        }
+    }
+
+    T per_sample(const Data<T> &data, const index *rows, index count, const SGD<T> &rule, State<T> &state,
+                 const Numbers<T> &numbers, T *losses) const override {
         const index d = data.d;
         T *const w = state.params;
         T c = 0;
@@ -86,17 +115,15 @@ public:
             const T p = dot(x, w, d) + w[d];
             losses[at] = data.weight(i) * loss_.value(p, data.y[i]);
             c = data.weight(i) * loss_.gradient(p, data.y[i]);
+            ++state.steps;
+            const T rate = *numbers.of(state.steps);
             for (index j = 0; j < d; ++j) {
-                w[j] = rule.step(w[j], c * x[j], nullptr, 0, j, eta, 0);
+                w[j] = rule.step(w[j], c * x[j], nullptr, 0, &rate);
             }
             if (state.active > d) {
-                w[d] = rule.step(w[d], c, nullptr, 0, d, eta, 0);
+                w[d] = rule.step(w[d], c, nullptr, 0, &rate);
             }
-            if (state.total != nullptr) {
-                for (index j = 0; j <= d; ++j) {
-                    state.total[j] += w[j];
-                }
-            }
+            state.add_to_total();
         }
         return c;
     }
@@ -136,7 +163,7 @@ template <class T>
 class RuleKernels {
 public:
     virtual ~RuleKernels() = default;
-    virtual void step(State<T> &state, const T *g, index stride, T eta) const = 0;
+    virtual void step(State<T> &state, const T *g, const Numbers<T> &numbers) const = 0;
     // The rule itself where it is SGD without state, for which there is a loop per sample. Its bits are those of
     // batches of one row: these sum from +0.0, so a gradient of -0.0 becomes +0.0, but no w that is not -0.0 itself
     // tells the two apart.
@@ -151,10 +178,15 @@ class RuleKernelsOf<Rule<T>> final : public RuleKernels<T> {
 public:
     explicit RuleKernelsOf(const Rule<T> &rule) : rule_(rule) {}
 
-    void step(State<T> &state, const T *g, index stride, T eta) const override {
+    void step(State<T> &state, const T *g, const Numbers<T> &numbers) const override {
+        ++state.steps;
+        T c[step_numbers];
+        std::copy_n(numbers.of(state.steps), numbers.width, c);
+        const Rule<T> rule = rule_; // which no pointer aliases
         for (index j = 0; j < state.active; ++j) {
-            state.params[j] = rule_.step(state.params[j], g[j], state.slots, stride, j, eta, state.steps);
+            state.params[j] = rule.step(state.params[j], g[j], state.slots + j, state.width, c);
         }
+        state.add_to_total();
     }
 
     const SGD<T> *stateless_sgd() const override {
@@ -222,6 +254,19 @@ void gradient(const Data<T> &data, const LossKernels<T> &loss, const Visits &vis
     }
 }
 
+// The mean loss of the rows, whose predictions are given.
+template <class T>
+T mean_loss(const Data<T> &data, const LossKernels<T> &loss, const T *predictions) {
+    EpochLoss<T> sums(data.n);
+    for (index first = 0; first < data.n; first += block) {
+        T losses[block];
+        const index count = std::min(block, data.n - first);
+        loss.losses_of(data, predictions, first, count, losses);
+        sums.add(first, losses, count);
+    }
+    return sums.mean();
+}
+
 // The Euclidean norm: the weights as a dot product, then the intercept.
 template <class T>
 T norm(const T *g, index d) {
@@ -250,7 +295,7 @@ struct Log {
 // Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
 template <class T>
 std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
-                                 const Options<T> &options, State<T> &state, const T *rates, index epochs,
+                                 const Options<T> &options, State<T> &state, const Numbers<T> &numbers, index epochs,
                                  const std::uint64_t *keys, const Log<T> &log) {
     const StandardFloats standard;
     const T infinity = std::numeric_limits<T>::infinity();
@@ -274,7 +319,7 @@ std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss
                 T losses[block];
                 const index count = std::min(block, n - first);
                 visits(first, count, rows);
-                const T c = loss.per_sample(data, rows, count, *per_sample, state, rates[e], losses);
+                const T c = loss.per_sample(data, rows, count, *per_sample, state, numbers, losses);
                 epoch_loss.add(first, losses, count);
                 if (first + count == n) {
                     const T *const x = data.row(rows[count - 1]);
@@ -282,7 +327,6 @@ std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss
                     grad.back() = c;
                 }
             }
-            state.steps += n;
             std::fill(grad.begin() + state.active, grad.end(), T(0));
             log.grad_norm[e] = norm(grad.data(), d);
         } else {
@@ -304,13 +348,7 @@ std::pair<index, Status> descend(const Data<T> &data, const LossKernels<T> &loss
                         std::for_each(grad.begin(), grad.end(), [scale](T &g) { g *= scale; });
                     }
                 }
-                ++state.steps;
-                rule.step(state, grad.data(), width, rates[e]);
-                if (state.total != nullptr) {
-                    for (index j = 0; j < width; ++j) {
-                        state.total[j] += state.params[j];
-                    }
-                }
+                rule.step(state, grad.data(), numbers);
             }
         }
         log.loss[e] = epoch_loss.mean();

@@ -2,34 +2,262 @@
 // gdfast/optimizers.py has the same formulas, and what they are for.
 #pragma once
 
+#include "elementary.hpp"
 #include "order.hpp"
 #include "table.hpp"
 
+#include <cmath>
+
 namespace gdfast {
 
-// s[k * stride + j] is the k-th state of parameter j; t is the number of the step, from 1.
+// How many numbers a step has at most.
+constexpr index step_numbers = 5;
+
+// s[k * stride] is the parameter's k-th state, c the numbers of the step.
 template <class T>
 struct SGD {
     static constexpr const char *name = "sgd";
-    T momentum, undamped, weight_decay;
+    T momentum, weight_decay;
     bool nesterov;
 
-    explicit SGD(const double *rule)
-        : momentum(T(rule[0])), undamped(T(rule[1])), weight_decay(T(rule[2])), nesterov(rule[3] != 0) {}
+    explicit SGD(const double *rule) : momentum(T(rule[0])), weight_decay(T(rule[1])), nesterov(rule[2] != 0) {}
 
-    T step(T w, T g, T *s, index, index j, T eta, index t) const {
+    T step(T w, T g, T *s, index, const T *c) const {
         if (weight_decay != 0) {
             g = g + weight_decay * w;
         }
         if (momentum != 0) {
-            s[j] = t == 1 ? g : momentum * s[j] + undamped * g;
-            g = nesterov ? g + momentum * s[j] : s[j];
+            s[0] = momentum * s[0] + c[1] * g;
+            g = nesterov ? g + momentum * s[0] : s[0];
         }
-        return w - eta * g;
+        return w - c[0] * g;
     }
 };
 
 template <class T>
-using Rules = Table<SGD<T>>;
+struct Adagrad {
+    static constexpr const char *name = "adagrad";
+    T weight_decay, eps;
+
+    explicit Adagrad(const double *rule) : weight_decay(T(rule[0])), eps(T(rule[2])) {}
+
+    T step(T w, T g, T *s, index, const T *c) const {
+        if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        s[0] = s[0] + g * g;
+        return w - c[0] * g / (std::sqrt(s[0]) + eps);
+    }
+};
+
+template <class T>
+struct RMSprop {
+    static constexpr const char *name = "rmsprop";
+    T alpha, take, eps, weight_decay, momentum;
+    bool centered;
+
+    explicit RMSprop(const double *rule)
+        : alpha(T(rule[0])), take(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])), momentum(T(rule[4])),
+          centered(rule[5] != 0) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        T v = alpha * s[0] + take * g * g;
+        s[0] = v;
+        if (centered) {
+            const T m = s[stride] + take * (g - s[stride]);
+            s[stride] = m;
+            v = v - m * m;
+            v = v < 0 ? T(0) : v;
+        }
+        T d = g / (std::sqrt(v) + eps);
+        if (momentum != 0) {
+            d = momentum * s[2 * stride] + d;
+            s[2 * stride] = d;
+        }
+        return w - c[0] * d;
+    }
+};
+
+template <class T>
+struct Adadelta {
+    static constexpr const char *name = "adadelta";
+    T rho, take, eps, weight_decay;
+
+    explicit Adadelta(const double *rule)
+        : rho(T(rule[0])), take(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        s[0] = rho * s[0] + take * g * g;
+        const T delta = std::sqrt(s[stride] + eps) / std::sqrt(s[0] + eps) * g;
+        s[stride] = rho * s[stride] + take * delta * delta;
+        return w - c[0] * delta;
+    }
+};
+
+template <class T>
+struct Adam {
+    static constexpr const char *name = "adam";
+    T take1, keep2, take2, weight_decay;
+    bool decoupled, amsgrad;
+
+    explicit Adam(const double *rule)
+        : take1(T(rule[0])), keep2(T(rule[1])), take2(T(rule[2])), weight_decay(T(rule[3])), decoupled(rule[4] != 0),
+          amsgrad(rule[5] != 0) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        if (decoupled) {
+            w = w - c[2] * w;
+        } else if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        const T m = s[0] + take1 * (g - s[0]);
+        T v = keep2 * s[stride] + take2 * g * g;
+        s[0] = m;
+        s[stride] = v;
+        if (amsgrad) {
+            v = v < s[2 * stride] ? s[2 * stride] : v;
+            s[2 * stride] = v;
+        }
+        return w - c[0] * m / (std::sqrt(v) + c[1]);
+    }
+};
+
+template <class T>
+struct Adamax {
+    static constexpr const char *name = "adamax";
+    T take1, keep2, eps, weight_decay;
+
+    explicit Adamax(const double *rule)
+        : take1(T(rule[0])), keep2(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        const T m = s[0] + take1 * (g - s[0]);
+        const T kept = keep2 * s[stride];
+        const T size = std::abs(g) + eps;
+        const T u = size < kept ? kept : size;
+        s[0] = m;
+        s[stride] = u;
+        return w - c[0] * m / u;
+    }
+};
+
+template <class T>
+struct NAdam {
+    static constexpr const char *name = "nadam";
+    T take1, keep2, take2, weight_decay;
+    bool decoupled;
+
+    explicit NAdam(const double *rule)
+        : take1(T(rule[0])), keep2(T(rule[1])), take2(T(rule[2])), weight_decay(T(rule[3])), decoupled(rule[4] != 0) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        if (decoupled) {
+            w = w - c[4] * w;
+        } else if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        const T m = s[0] + take1 * (g - s[0]);
+        const T v = keep2 * s[stride] + take2 * g * g;
+        const T product = s[2 * stride] * c[2];
+        s[0] = m;
+        s[stride] = v;
+        s[2 * stride] = product;
+        const T now = (1 - c[2]) / (1 - product) * g;
+        const T ahead = c[3] / (1 - product * c[3]) * m;
+        return w - c[0] * (now + ahead) / (std::sqrt(v) + c[1]);
+    }
+};
+
+template <class T>
+struct RAdam {
+    static constexpr const char *name = "radam";
+    T take1, keep2, take2, eps, weight_decay;
+    bool decoupled;
+
+    explicit RAdam(const double *rule)
+        : take1(T(rule[0])), keep2(T(rule[1])), take2(T(rule[2])), eps(T(rule[3])), weight_decay(T(rule[4])),
+          decoupled(rule[5] != 0) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        if (decoupled) {
+            w = w - c[2] * w;
+        } else if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        const T m = s[0] + take1 * (g - s[0]);
+        const T v = keep2 * s[stride] + take2 * g * g;
+        s[0] = m;
+        s[stride] = v;
+        return c[1] > 0 ? w - c[0] * m / (std::sqrt(v) + eps) : w - c[0] * m;
+    }
+};
+
+template <class T>
+struct Rprop {
+    static constexpr const char *name = "rprop";
+    T down, up, smallest, largest;
+
+    explicit Rprop(const double *rule) : down(T(rule[1])), up(T(rule[2])), smallest(T(rule[3])), largest(T(rule[4])) {}
+
+    T step(T w, T g, T *s, index stride, const T *) const {
+        const T agreement = g * s[0];
+        T size = s[stride];
+        size = agreement > 0 ? size * up : agreement < 0 ? size * down : size;
+        size = size < smallest ? smallest : size;
+        size = size > largest ? largest : size;
+        g = agreement < 0 ? T(0) : g;
+        s[0] = g;
+        s[stride] = size;
+        return w - sign(g) * size;
+    }
+};
+
+template <class T>
+struct ASGD {
+    static constexpr const char *name = "asgd";
+    T weight_decay;
+
+    explicit ASGD(const double *rule) : weight_decay(T(rule[0])) {}
+
+    T step(T w, T g, T *, index, const T *c) const {
+        if (weight_decay != 0) {
+            g = g + weight_decay * w;
+        }
+        w = w - c[1] * w;
+        return w - c[0] * g;
+    }
+};
+
+template <class T>
+struct Lion {
+    static constexpr const char *name = "lion";
+    T keep1, take1, keep2, take2, weight_decay;
+
+    explicit Lion(const double *rule)
+        : keep1(T(rule[0])), take1(T(rule[1])), keep2(T(rule[2])), take2(T(rule[3])), weight_decay(T(rule[4])) {}
+
+    T step(T w, T g, T *s, index, const T *c) const {
+        const T m = s[0];
+        T u = sign(keep1 * m + take1 * g);
+        s[0] = keep2 * m + take2 * g;
+        if (weight_decay != 0) {
+            u = u + weight_decay * w;
+        }
+        return w - c[0] * u;
+    }
+};
+
+template <class T>
+using Rules = Table<SGD<T>, Adagrad<T>, RMSprop<T>, Adadelta<T>, Adam<T>, Adamax<T>, NAdam<T>, RAdam<T>, Rprop<T>,
+                    ASGD<T>, Lion<T>>;
 
 } // namespace gdfast

@@ -17,9 +17,9 @@ def descend(
     y: _Array,
     weights: _Array,
     loss: str,
-    loss_numbers: Sequence[float],
+    loss_fields: Sequence[float],
     rule: str,
-    rule_numbers: Sequence[float],
+    rule_fields: Sequence[float],
     batch_size: int,
     active: int,
     clip_norm: float,
@@ -29,9 +29,10 @@ def descend(
     params: _Array,
     slots: _Array,
     total: _Array,
+    averages_after: int,
     start: _Array,
     steps: int,
-    rates: _Array,
+    numbers: _Array,
     keys: _Array,
     losses: _Array,
     grad_norms: _Array,
@@ -42,9 +43,20 @@ def gradient(
     y: _Array,
     weights: _Array,
     loss: str,
-    loss_numbers: Sequence[float],
+    loss_fields: Sequence[float],
     params: _Array,
     grad: _Array,
     threads: int,
+) -> None: ...
+def mean_loss(
+    predictions: _Array, y: _Array, weights: _Array, loss: str, loss_fields: Sequence[float]
+) -> float: ...
+def step(
+    rule: str,
+    rule_fields: Sequence[float],
+    params: _Array,
+    grad: _Array,
+    slots: _Array,
+    numbers: _Array,
 ) -> None: ...
 def predict(X: _Array, params: _Array, out: _Array, threads: int) -> None: ...

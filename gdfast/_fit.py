@@ -3,8 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
-from gdfast._run import Patience, Run, mean_loss, model_loss
+from gdfast._run import Patience, Run, model_loss
 from gdfast._scaling import Scaling
-from gdfast.checks import check_flag, check_int, check_lr, check_number, check_representable
+from gdfast.checks import check_flag, check_int, check_number, check_representable
 from gdfast.losses import Loss
 from gdfast.matrices import (
     Rows,
@@ -25,9 +23,10 @@ from gdfast.matrices import (
     check_finite,
     feature_names,
 )
-from gdfast.optimizers import Optimizer
+from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import Log, Problem, State
 from gdfast.results import FitResult
+from gdfast.schedules import Optimal, Schedule
 
 # A loss has diverged when it is this many times that of the start.
 DIVERGENCE_FACTOR = 1e6
@@ -40,7 +39,7 @@ def fit(
     *,
     loss: str | Loss = "squared_error",
     optimizer: str | Optimizer = "sgd",
-    lr: float | str | None = None,
+    lr: Rate | None = None,
     batch_size: int | None = None,
     epochs: int = 100,
     fit_intercept: bool = True,
@@ -76,10 +75,12 @@ def fit(
     loss : str or record of `gdfast.losses`, default "squared_error"
         ``"squared_error"`` is (p - y)^2, ``"half_squared_error"`` is (p - y)^2 / 2.
     optimizer : str or record, default "sgd"
-        ``"sgd"`` or `gdfast.SGD`.
-    lr : float or "auto", optional
-        The rate; replaces that of a record. By default that of the record, and ``"auto"`` for a name. ``"auto"`` is
-        1 / L for the full batch, L being the largest curvature of the mean loss (by power iteration), or less with
+        ``"sgd"``, ``"adagrad"``, ``"rmsprop"``, ``"adadelta"``, ``"adam"``, ``"adamw"``, ``"adamax"``, ``"nadam"``,
+        ``"radam"``, ``"rprop"`` (full batch only), ``"asgd"``, ``"lion"``, or a record such as ``gd.Adam(lr=0.01)``.
+    lr : float, schedule or "auto", optional
+        The rate, or a record of `gdfast.schedules`; replaces that of the optimizer. By default that of the record, and
+        for a name its default, which is ``"auto"`` for ``"sgd"``. ``"auto"``, for SGD and ASGD, is 1 / L for the full
+        batch, L being the largest curvature of the mean loss (by power iteration), or less with
         Nesterov's momentum or dampening; and otherwise 1 / R, R being the largest curvature of a single row, or
         (1 - m)^2 / (2 R) with momentum m. Weight decay adds to L and R. No fit with it diverges.
     batch_size : int, optional
@@ -158,16 +159,17 @@ def fit(
     """
     engine = _backends.find(backend)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
-    record = _optimizer(optimizer, lr)
+    record = optimizers.find(optimizer, lr)
+    if lr is None and isinstance(optimizer, str):
+        record = optimizers.find(record, record.lr_by_name)
     matrix = as_matrix(X)
     names = feature_names(X)
     dtype = matrix.dtype
     target = as_vector(y, "y", len(matrix), dtype)
     weights = as_weights(sample_weight, len(matrix), dtype)
-    start = np.append(
-        as_coef(coef_init, "coef_init", (matrix.shape[1],), dtype),
-        as_coef(intercept_init, "intercept_init", (), dtype),
-    )
+    start = np.empty(matrix.shape[1] + 1, dtype)
+    start[:-1] = as_coef(coef_init, "coef_init", (matrix.shape[1],), dtype)
+    start[-1] = as_coef(intercept_init, "intercept_init", (), dtype)
     epochs = check_int("epochs", epochs, 0)
     size = None if batch_size is None else check_int("batch_size", batch_size, 1)
     shuffled = check_flag("shuffle", shuffle) and size is not None
@@ -182,8 +184,10 @@ def fit(
             check_representable("clip_norm", clip, dtype)
     formula = losses.find(loss)
     rule = record.rule
-    for name, number in chain(formula._asdict().items(), rule._asdict().items()):
-        check_representable(name, number, dtype)
+    for numbers in (formula._asdict(), vars(record), rule._asdict()):
+        for name, number in numbers.items():
+            if isinstance(number, float) and name != "lr":
+                check_representable(name, number, dtype)
     averaged = check_flag("average", average)
     progress = check_flag("progress", progress)
     standardized = check_flag("standardize", standardize)
@@ -200,7 +204,7 @@ def fit(
         matrix, start = scaling.standardized(matrix), scaling.into(start)
     # Divergence is judged by the larger of the losses of predicting 0 and of the initial weights.
     training = Rows(matrix, target, weights)
-    reference = float(mean_loss(formula, np.zeros_like(target), target, weights))
+    reference = float(engine.mean_loss(formula, np.zeros_like(target), target, weights))
     if start.any():
         reference = max(reference, float(model_loss(engine, formula, training, start, threads)))
     largest = float(np.finfo(dtype).max)
@@ -211,33 +215,36 @@ def fit(
             f"the loss at the start overflows {dtype}: the largest y is {np.abs(target).max()}; divide y by a "
             "constant, or give smaller initial weights"
         )
+    batch = rows if size is None else min(size, rows)
+    if record.full_batch_only and batch < rows:
+        raise ValueError(
+            f"{type(record).__name__} compares the signs of gradients of all rows, and batch_size={batch} of {rows} "
+            "rows: pass batch_size=None"
+        )
     problem = Problem(
         X=matrix,
         y=target,
         weights=weights,
         loss=formula,
         rule=rule,
-        batch_size=rows if size is None else min(size, rows),
+        batch_size=batch,
         fit_intercept=fit_intercept,
         clip_norm=clip,
         tol=tol if size is None else -1.0,
         bound=min(DIVERGENCE_FACTOR * reference, largest) if reference else largest,
+        averages_after=record.averages_after,
         threads=threads,
     )
     if epochs == 0:
         check_finite(matrix, "X")
         if held_out is not None:
             check_finite(held_out.X, "validation X")
-    if record.lr == "auto":
-        rate = _rates.auto(engine, problem, record.stability)
-    else:
-        rate = float(record.lr)
-        check_representable("lr", rate, dtype)
+    initial = np.array(rule.initial, dtype)[:, None]
     run = Run(
         engine=engine,
         problem=problem,
         record=record,
-        rate=rate,
+        pace=_rates.Pace(record, _schedule(engine, problem, record), -(-rows // batch), dtype),
         seed=seed if shuffled else None,
         scaling=scaling,
         held_out=held_out,
@@ -245,7 +252,7 @@ def fit(
         names=names,
         state=State(
             params=start,
-            slots=np.zeros((rule.slots, features + 1), dtype),
+            slots=np.full((len(initial), features + 1), initial),
             total=np.zeros(features + 1 if averaged else 0),
             start=start.copy(),
         ),
@@ -255,6 +262,7 @@ def fit(
             params=np.empty((epochs if trace else 0, features + 1), dtype),
         ),
         origin=start.copy(),
+        lr=np.empty(epochs, dtype),
         val_loss=np.full(0 if held_out is None else epochs, np.nan, dtype),
         seconds=np.empty(epochs),
         traced=trace is not None,
@@ -279,12 +287,15 @@ def fit(
     return result
 
 
-def _optimizer(optimizer: str | Optimizer, lr: float | str | None) -> Optimizer:
-    """The record, with the rate that is asked for."""
-    record = optimizers.find(optimizer)
-    if lr is None and isinstance(optimizer, str):
-        lr = record.lr_by_name
-    return record if lr is None else replace(record, lr=check_lr(lr))  # type: ignore[type-var] # a dataclass
+def _schedule(engine: _backends.Backend, problem: Problem, record: Optimizer) -> Schedule:
+    """The rates that the record asks for, for this problem."""
+    lr, stability = record.lr, record.stability
+    if isinstance(lr, Optimal) and lr.t0 is None:
+        return lr.for_loss(problem.loss)
+    if isinstance(lr, str):
+        assert stability is not None  # else a record does not take "auto"
+        lr = _rates.auto(engine, problem, stability)
+    return _rates.schedule(lr, problem.X.dtype)
 
 
 def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:

@@ -1,17 +1,101 @@
-"""Rates that are safe, from the curvature of the loss on the data. Part of the bits: all in the canonical order."""
+"""The rates of a run, and which are safe by the curvature of the loss on the data: in the canonical order."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdfast import order
 from gdfast._backends import Backend
+from gdfast.checks import check_representable
 from gdfast.losses import HalfSquaredError
 from gdfast.matrices import check_finite
-from gdfast.optimizers import Stability
+from gdfast.optimizers import Optimizer, Stability
 from gdfast.problem import Array, Problem
+from gdfast.schedules import ClosedLoop, Constant, OpenLoop, Schedule
+
+
+@dataclass
+class Pace:
+    """The rates of a run, and what else its optimizer's steps need."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+    steps_an_epoch: int
+    dtype: np.dtype[Any]
+    heard: Any = None  # what a schedule has made of the losses so far
+
+    def __post_init__(self) -> None:
+        if isinstance(self.schedule, ClosedLoop):
+            self.heard = self.schedule.start()
+
+    @property
+    def heeds(self) -> bool:
+        """Whether the losses change the rates."""
+        return isinstance(self.schedule, ClosedLoop)
+
+    def heed(self, loss: float) -> None:
+        """Hear the loss of an epoch."""
+        assert isinstance(self.schedule, ClosedLoop)
+        self.heard = self.schedule.heed(self.heard, loss)
+
+    def coming(self, epochs: range, steps: int) -> tuple[Array, Array]:
+        """The first rate of each of these epochs, and the numbers of their steps, so many having been made before."""
+        by_epoch, by_step = self._rates(epochs, steps)
+        t = np.arange(steps + 1, steps + 1 + len(epochs) * self.steps_an_epoch)
+        with np.errstate(all="ignore"):
+            columns = self.optimizer.numbers(by_step, t)
+            numbers = np.empty((max(map(len, columns)), len(columns)), self.dtype)
+            for k, column in enumerate(columns):
+                numbers[:, k] = column
+            return by_epoch, numbers
+
+    def rate(self, epoch: int) -> float:
+        """The first rate of an epoch, where each has one step."""
+        return float(self._rates(range(epoch, epoch + 1), epoch)[0][0])
+
+    def _rates(self, epochs: range, steps: int) -> tuple[Any, Array]:
+        """The rates by epoch and by step, one number where all are the same."""
+        schedule = self.schedule
+        if isinstance(schedule, ClosedLoop):
+            rate = np.array([self.heard.rate])
+            return rate, rate
+        if isinstance(schedule, Constant):
+            rate = np.array([schedule.lr])
+            return rate, rate
+        assert isinstance(schedule, OpenLoop)
+        if schedule.per == "step":
+            by_step = schedule.rates(np.arange(steps, steps + len(epochs) * self.steps_an_epoch))
+            return by_step[:: self.steps_an_epoch], by_step
+        by_epoch = schedule.rates(np.arange(epochs.start, epochs.stop))
+        if len(epochs) == 1:
+            return by_epoch, by_epoch
+        return by_epoch, np.repeat(by_epoch, self.steps_an_epoch)
+
+
+def schedule(lr: float | Schedule, dtype: np.dtype[Any]) -> Schedule:
+    """The schedule itself, or a constant one."""
+    if not isinstance(lr, float):
+        return lr
+    check_representable("lr", lr, dtype)
+    return Constant(lr)
+
+
+def smaller(optimizer: Optimizer, highest: float) -> str:
+    """What to say of a rate that was too large, where no curvature tells the limit."""
+    default = type(optimizer)().lr
+    assert isinstance(default, float)
+    rate = min(highest / 10, default)
+    return f"no curvature limits the rate of {type(optimizer).__name__}: try {round_down(rate):.6g}"
+
+
+def round_down(rate: float) -> float:
+    """The rate to three digits, not above it."""
+    if not 0 < rate < math.inf:
+        return rate
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 2)
+    return math.floor(rate / unit) * unit
 
 
 def auto(backend: Backend, problem: Problem, stability: Stability) -> float:

@@ -16,7 +16,7 @@ from gdfast.errors import DivergenceError
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
-from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, cast, useful_threads
+from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, useful_threads
 from gdfast.results import FitResult, History, StopReason
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
@@ -52,7 +52,7 @@ class Run:
     engine: Backend
     problem: Problem
     record: Optimizer
-    rate: float
+    pace: _rates.Pace
     seed: int | None  # None: the rows are not shuffled
     scaling: Scaling | None
     held_out: Rows | None
@@ -61,6 +61,7 @@ class Run:
     state: State
     log: Log
     origin: Array
+    lr: Array
     val_loss: Array
     seconds: Array
     traced: bool
@@ -80,18 +81,18 @@ class Run:
             callback is not None
             or progress
             or patience.limit is not None
-            or self.held_out is not None
+            or (self.held_out is not None and len(self.state.total) > 0)
+            or self.pace.heeds
         )
         n, d = self.problem.X.shape
         at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // (n * (d + 1)))
         with _bar(epochs, progress) as show:
             while self.done < epochs:
                 first = self.done
-                status = self._advance(min(at_once, epochs - first))
+                status, params = self._advance(min(at_once, epochs - first))
                 lost = status == DIVERGED or not np.isfinite(self.state.params).all()
-                if self.held_out is not None and not lost:
-                    self.val_loss[first] = self._validate()
-                    lost = not np.isfinite(self.val_loss[first])
+                if self.held_out is not None:
+                    lost |= self._validated(first, params[: self.done - first - lost])
                 elapsed = time.perf_counter() - begin
                 before = self.seconds[first - 1] if first else 0.0
                 share = (elapsed - before) / (self.done - first)
@@ -101,35 +102,42 @@ class Run:
                 if lost:
                     raise self._divergence()
                 show(float(self.log.loss[first]))
+                if self.pace.heeds:
+                    self.pace.heed(self._measured(first)[0])
                 spent = patience.limit is not None and patience.spent(*self._measured(first))
                 if status == TOL:
                     return "tol"
                 if spent:
                     return "patience"
-                if callback is not None and _stops(callback, self.result("running")):
+                if callback is not None and stops(callback, self.result("running")):
                     return "callback"
         return "epochs"
 
-    def _advance(self, epochs: int) -> int:
+    def _advance(self, epochs: int) -> tuple[int, Array]:
+        """Run so many epochs, or fewer; say why they ended, and where, if they are traced, the params were."""
         coming = range(self.done, self.done + epochs)
         part = slice(coming.start, coming.stop)
         keys = np.empty((epochs, 0), np.uint64)
         if self.seed is not None:
             keys = order.round_keys(self.seed, coming)
-        rates = np.full(epochs, self.rate, self.log.loss.dtype)
-        log = Log(self.log.loss[part], self.log.grad_norm[part], self.log.params[part])
-        ran, status = self.engine.descend(self.problem, self.state, rates, keys, log)
+        self.lr[part], numbers = self.pace.coming(coming, self.state.steps)
+        params = self.log.params[part]
+        if self.held_out is not None and not self.traced:
+            params = np.empty((epochs, len(self.state.params)), params.dtype)
+        log = Log(self.log.loss[part], self.log.grad_norm[part], params)
+        ran, status = self.engine.descend(self.problem, self.state, numbers, keys, log)
         self.done += ran
-        return status
+        return status, params
 
     def _params(self) -> Array:
         """The model so far, for X as it was given."""
         state = self.state
         params = state.params
-        if len(state.total) and state.steps:
+        averaged = state.steps - self.problem.averages_after
+        if len(state.total) and averaged > 0:
             trained = self.problem.X.shape[1] + self.problem.fit_intercept
             params = params.copy()
-            params[:trained] = state.total[:trained] / state.steps
+            params[:trained] = state.total[:trained] / averaged
         return self._given(params)
 
     def _given(self, params: Array) -> Array:
@@ -143,19 +151,28 @@ class Run:
             return float(self.log.loss[epoch]), self._given(self.state.start)
         return float(self.log.loss[epoch]), self._params()
 
-    def _validate(self) -> Any:
+    def _validated(self, first: int, traced: Array) -> bool:
+        """Whether the validation loss is lost in one of these epochs; if so, the run goes back to it."""
         assert self.held_out is not None
-        loss = self._loss(self.held_out, self._params())
-        if not np.isfinite(loss):
-            check_finite(self.held_out.X, "validation X")
-            problem = self.problem
-            trained_on = Rows(problem.X, problem.y, problem.weights)
-            if np.isfinite(self._loss(trained_on, self.state.params)):
-                raise ValueError(
-                    f"the validation loss overflows {loss.dtype} at epoch {self.done - 1}: are the validation rows "
-                    "on the scale of the others?"
-                )
-        return loss
+        averaged = len(self.state.total) > 0
+        for k, params in enumerate(traced):
+            model = self._params() if averaged else self._given(params)
+            loss = self._loss(self.held_out, model)
+            self.val_loss[first + k] = loss
+            if not np.isfinite(loss):
+                self.done = first + k + 1
+                if k:
+                    self.state.start = traced[k - 1]
+                check_finite(self.held_out.X, "validation X")
+                problem = self.problem
+                trained_on = Rows(problem.X, problem.y, problem.weights)
+                if np.isfinite(self._loss(trained_on, params)):
+                    raise ValueError(
+                        f"the validation loss overflows {loss.dtype} at epoch {self.done - 1}: are the validation "
+                        "rows on the scale of the others?"
+                    )
+                return True
+        return False
 
     def _loss(self, rows: Rows, params: Array) -> Any:
         return model_loss(self.engine, self.problem.loss, rows, params, self.threads)
@@ -168,11 +185,11 @@ class Run:
             traced = self._given(np.vstack([self.origin, self.log.params[: self.done]]))
             coef, traced = traced[:, :-1], traced[:, -1]
         history = History(
-            loss=self.log.loss[: self.done].copy(),
-            val_loss=self.val_loss[: self.done].copy(),
-            lr=np.full(self.done, self.rate, self.log.loss.dtype),
-            grad_norm=self.log.grad_norm[: self.done].copy(),
-            seconds=self.seconds[: self.done].copy(),
+            loss=self._so_far(self.log.loss),
+            val_loss=self._so_far(self.val_loss),
+            lr=self._so_far(self.lr),
+            grad_norm=self._so_far(self.log.grad_norm),
+            seconds=self._so_far(self.seconds),
             coef=coef,
             intercept=traced,
         )
@@ -190,17 +207,22 @@ class Run:
             feature_names=self.names,
         )
 
+    def _so_far(self, values: Array) -> Array:
+        """The entries of the epochs done; nothing changes them any more."""
+        return values if len(values) == self.done else values[: self.done].copy()
+
     def _divergence(self) -> Exception:
         """The error for an epoch whose loss is lost: bad data, or a rate that is too large."""
         check_finite(self.problem.X, "X")
         epoch = self.done - 1
         loss = float(self.log.loss[epoch])
+        lr = float(self.lr[epoch])
         stable = self._stable_rate()
         return DivergenceError(
-            f"lr={self.rate:.6g} diverged at epoch {epoch}, where the loss was {loss:.3g}; {self._advice(stable)}",
+            f"lr={lr:.6g} diverged at epoch {epoch}, where the loss was {loss:.3g}; {self._advice(stable)}",
             result=self.result("divergence", self._given(self.state.start)),
             epoch=epoch,
-            lr=self.rate,
+            lr=lr,
             stable_lr=stable,
         )
 
@@ -208,18 +230,22 @@ class Run:
         """Which rate works for these data, and whether the scales of the features are in the way."""
         return self._advice(self._stable_rate())
 
-    def _stable_rate(self) -> float:
-        return _rates.stable(self.engine, self.problem, self.record.stability)
+    def _stable_rate(self) -> float | None:
+        stability = self.record.stability
+        return None if stability is None else _rates.stable(self.engine, self.problem, stability)
 
-    def _advice(self, stable: float) -> str:
+    def _advice(self, stable: float | None) -> str:
         if stable == 0:
             return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
-        kind = (
-            "stable rate"
-            if self.problem.full_batch
-            else "rate that is sure to be stable, in any order of the rows,"
-        )
-        words = f"the largest {kind} for this data is {_round_down(stable):.6g}"
+        if stable is None:
+            words = _rates.smaller(self.record, float(self.lr[: self.done].max()))
+        else:
+            kind = (
+                "stable rate"
+                if self.problem.full_batch
+                else "rate that is sure to be stable, in any order of the rows,"
+            )
+            words = f"the largest {kind} for this data is {_rates.round_down(stable):.6g}"
         spread = _rates.spread(self.problem)
         if self.scaling is None and spread.ratio > 10:
             words += (
@@ -233,16 +259,11 @@ def model_loss(engine: Backend, loss: Loss, rows: Rows, params: Array, threads: 
     """The mean loss of a model on some rows."""
     X, y, weights = rows
     p = engine.predict(X, params, useful_threads(threads, *X.shape))
-    return mean_loss(loss, p, y, weights)
+    return engine.mean_loss(loss, p, y, weights)
 
 
-def mean_loss(loss: Loss, p: Array, y: Array, weights: Array) -> Any:
-    with np.errstate(all="ignore"):
-        terms = weights * cast(loss, y.dtype).value(p, y)
-        return order.sum_rows(terms) / y.dtype.type(len(y))
-
-
-def _stops(callback: Callback, result: FitResult) -> bool:
+def stops(callback: Callable[[Any], Any], result: Any) -> bool:
+    """Call the callback with the result so far; say whether it wants to stop."""
     try:
         answer = callback(result)
         return answer is True or (isinstance(answer, np.bool_) and bool(answer))
@@ -267,11 +288,3 @@ def _bar(epochs: int, progress: bool) -> Iterator[Callable[[float], None]]:
             bar.update()
 
         yield show
-
-
-def _round_down(rate: float) -> float:
-    """The rate to three digits, not above it."""
-    if not 0 < rate < math.inf:
-        return rate
-    unit = 10.0 ** (math.floor(math.log10(rate)) - 2)
-    return math.floor(rate / unit) * unit

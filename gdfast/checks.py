@@ -24,7 +24,8 @@ def choose(kind: str, name: object, table: Mapping[str, T]) -> T:
     """The table's entry of that name."""
     if not isinstance(name, str):
         known = ", ".join(map(repr, sorted(table)))
-        raise TypeError(f"{kind} must be a name ({known}) or a record, not {type(name).__name__}")
+        given = f"the class {name.__name__}" if isinstance(name, type) else type(name).__name__
+        raise TypeError(f"{kind} must be a name ({known}) or a record, not {given}")
     if name not in table:
         raise ValueError(unknown(kind, name, table))
     return table[name]
@@ -79,6 +80,8 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_representable(name: str, number: float, dtype: np.dtype[Any]) -> None:
     """A number that float32, if that is the dtype of X, neither rounds to 0 nor to infinity."""
+    if dtype == np.float64:
+        return
     with np.errstate(all="ignore"):
         rounded = dtype.type(number)
     if not np.isfinite(rounded) or (rounded == 0 and number != 0):
@@ -89,12 +92,3 @@ def store_checked(record: Any, **checked: Any) -> None:
     """Put checked fields, as Python's own numbers, into a frozen record."""
     for name, value in checked.items():
         object.__setattr__(record, name, value)
-
-
-def check_lr(lr: Any) -> float | str:
-    """A positive rate or ``"auto"``."""
-    if isinstance(lr, str):
-        if lr != "auto":
-            raise ValueError(unknown("lr", lr, ["auto"]) + "; or a positive number")
-        return lr
-    return check_number("lr", lr, 0, math.inf, include_low=False)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gdfast.results import FitResult
+    from gdfast.results import FitResult, MinimizeResult
 
 
 class BackendError(RuntimeError):
@@ -11,23 +11,29 @@ class BackendError(RuntimeError):
 
 
 class DivergenceError(ArithmeticError):
-    """A fit's loss stopped being finite or passed its bound.
+    """A fit's loss, or a minimised function, stopped being finite, or the loss passed its bound.
 
     Attributes
     ----------
-    result : FitResult
+    result : FitResult or MinimizeResult
         The partial result: the history up to and including the epoch that diverged, and the weights from before that
-        epoch.
+        epoch; or the path up to and including the point where f was lost.
     epoch : int
-        The epoch, from 0, in which the loss was lost.
+        The epoch, from 0, in which the loss was lost; or the number of the step that led to the point.
     lr : float
         The rate that was used.
-    stable_lr : float
-        The largest stable rate for this data (full batch), or the largest that is safe in any order of the rows.
+    stable_lr : float or None
+        The largest stable rate for this data (full batch), or the largest that is safe in any order of the rows; of a
+        function, by the curvature that the first step met. None for the optimizers whose rate no curvature limits.
     """
 
     def __init__(
-        self, message: str, result: "FitResult", epoch: int, lr: float, stable_lr: float
+        self,
+        message: str,
+        result: "FitResult | MinimizeResult",
+        epoch: int,
+        lr: float,
+        stable_lr: float | None,
     ) -> None:
         super().__init__(message, result, epoch, lr, stable_lr)
         self.result = result

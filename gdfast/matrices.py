@@ -84,10 +84,20 @@ def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     a = _as_floats(coef, name)
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
-    a = _cast(a, name, dtype).copy()
-    a += dtype.type(0)  # no -0.0, which no sum of the canonical order gives
     check_finite(a, name, "initial weights must be finite")
-    return a
+    zero = dtype.type(0)
+    return np.asarray(
+        _cast(a, name, dtype) + zero
+    )  # no -0.0, which no sum of the canonical order gives
+
+
+def as_point(x0: Any, name: str = "x0") -> Array:
+    """(d,): a copy, in float32 or float64, finite."""
+    a = np.atleast_1d(_as_floats(x0, name))
+    if a.ndim != 1 or a.size == 0:
+        raise ValueError(f"{name} has shape {a.shape}: it must be a number or 1-D, and not empty")
+    check_finite(a, name, "start at a finite point")
+    return np.array(a, a.dtype.newbyteorder("="))
 
 
 def check_finite(a: Array, name: str, advice: str = "remove the row or fill the value in") -> None:
@@ -108,6 +118,8 @@ def feature_names(X: Any) -> tuple[str, ...] | None:
 
 
 def _as_floats(values: Any, name: str) -> Array:
+    if type(values) is np.ndarray and values.dtype in (np.float64, np.float32):
+        return values
     if hasattr(values, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray()")
     if isinstance(values, np.ma.MaskedArray):
@@ -129,9 +141,12 @@ def _as_floats(values: Any, name: str) -> Array:
 
 def _cast(a: Array, name: str, dtype: np.dtype[Any]) -> Array:
     """The array in this dtype; a number that is too large for it is named."""
+    if a.dtype == dtype:
+        return a
     with np.errstate(over="ignore"):
-        cast = a.astype(dtype, copy=False)
-    if cast is not a and (lost := np.isinf(cast) & np.isfinite(a)).any():
+        cast = a.astype(dtype)
+    lost = np.isinf(cast) & np.isfinite(a)
+    if lost.any():
         where = _first(lost)
         raise ValueError(
             f"{name}{_place(where)} is {a[where]}, too large for {dtype}, the dtype of X"
@@ -149,6 +164,9 @@ def _place(where: tuple[int, ...]) -> str:
 
 
 def _read_only(a: Array, dtype: np.dtype[Any]) -> Array:
-    view = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"]).view()
+    flags = a.flags
+    if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
+        a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
+    view = a.view()
     view.flags.writeable = False
     return view

@@ -31,6 +31,7 @@ class Problem:
     clip_norm: float  # inf: no clipping
     tol: float  # for the largest gradient component; negative: never
     bound: float  # a loss above it has diverged
+    averages_after: int  # the step after which the sum of the iterates begins
     threads: int  # at most
 
     @property
@@ -51,7 +52,7 @@ class State:
     """What a fit carries from epoch to epoch."""
 
     params: Array  # (d + 1,): the weights, then the intercept
-    slots: Array  # (rule.slots, d + 1)
+    slots: Array  # (states, d + 1)
     total: Array  # (d + 1,) in float64, the sum of the iterates, or (0,) for no average
     start: Array  # (d + 1,), params before the last epoch
     steps: int = 0

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -36,7 +36,7 @@ class History:
     val_loss : ndarray (n_epochs,) or (0,)
         Mean loss of the validation rows after the epoch; empty without validation.
     lr : ndarray (n_epochs,)
-        The rate.
+        The rate of the epoch's first step.
     grad_norm : ndarray (n_epochs,)
         Euclidean norm of the gradient, the intercept's component included, of the epoch's last step, before clipping.
     seconds : ndarray (n_epochs,)
@@ -194,7 +194,7 @@ class FitResult:
             "converged": self.converged,
             "stop_reason": self.stop_reason,
             "loss": [self.loss.name, self.loss._asdict()],
-            "optimizer": [self.optimizer.rule.name, asdict(self.optimizer)],  # type: ignore[call-overload]
+            "optimizer": optimizers.to_dict(self.optimizer),
             "backend": self.backend,
             "feature_names": self.feature_names,
         }
@@ -219,6 +219,64 @@ class FitResult:
             f"  {'intercept':<{width}}  {self.intercept:.9g}",
         ]
         return "\n".join(line.rstrip() for line in lines)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MinimizeResult:
+    """A minimum that was sought, with scipy's names, and the way there.
+
+    Attributes
+    ----------
+    x : ndarray (d,)
+        The last point.
+    fun : float
+        f there.
+    jac : ndarray (d,)
+        Its gradient there.
+    nit : int
+        Steps made.
+    nfev, njev : int
+        Calls of f, and gradients found.
+    success : bool
+        Whether no component of the gradient is larger than tol.
+    status : int
+        0: tol was reached; 1: maxiter was; 99: the callback stopped; 3 in a callback, and 2 in a `DivergenceError`.
+    message : str
+        The same in words.
+    path : ndarray (nit + 1, d)
+        x0 and the points after each step.
+    fun_path : ndarray (nit + 1,)
+        f at each of them.
+    optimizer : record
+        What made the steps.
+    backend : str
+        What ran it.
+    """
+
+    x: Array
+    fun: float
+    jac: Array
+    nit: int
+    nfev: int
+    njev: int
+    success: bool
+    status: int
+    message: str
+    path: Array
+    fun_path: Array
+    optimizer: Optimizer
+    backend: str
+
+    def __post_init__(self) -> None:
+        for values in (self.x, self.jac, self.path, self.fun_path):
+            values.flags.writeable = False
+
+    def __repr__(self) -> str:
+        return (
+            f"MinimizeResult: {self.optimizer}, {self.backend}\n"
+            f"  {self.nit} steps, ended: {self.message}\n"
+            f"  f {self.fun_path[0]:.6g} -> {self.fun:.6g} at x = {self.x}"
+        )
 
 
 def load(path: str | PathLike[str]) -> FitResult:
@@ -251,7 +309,7 @@ def load(path: str | PathLike[str]) -> FitResult:
     if version != 1:
         raise ValueError(f"{path} was written by a later version of gdfast")
     loss, loss_numbers = meta.pop("loss")
-    optimizer, settings = meta.pop("optimizer")
+    optimizer = meta.pop("optimizer")
     names = meta.pop("feature_names")
     prefix = "history."
     return FitResult(
@@ -261,7 +319,7 @@ def load(path: str | PathLike[str]) -> FitResult:
             **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
         ),
         loss=losses.TABLE[loss](**loss_numbers),
-        optimizer=optimizers.TABLE[optimizer](**settings),
+        optimizer=optimizers.from_dict(optimizer),
         feature_names=None if names is None else tuple(names),
         **meta,
     )

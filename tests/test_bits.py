@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gdfast as gd
-from gdfast import _backends, losses, optimizers
+from gdfast import _backends, losses, optimizers, schedules
 from gdfast.order import BLOCK, LANES
 
 EXAMPLES = {"options": 1500, "threads": 350, "layouts": 250}
@@ -119,16 +119,8 @@ class Problem:
         return arguments
 
 
-def records(cls):
-    """Records of an optimizer, of the numbers and flags that it accepts."""
-    values = {}
-    for field in dataclasses.fields(cls):
-        if field.name == "lr":
-            values["lr"] = RATES | st.just("auto") if cls.lr_by_name == "auto" else RATES
-        elif isinstance(field.default, bool):
-            values[field.name] = st.booleans()
-        elif isinstance(field.default, float):
-            values[field.name] = st.just(field.default) | NUMBERS
+def accepted(cls, values):
+    """Records of the class, of those values that it accepts."""
 
     def record(numbers):
         try:
@@ -139,10 +131,65 @@ def records(cls):
     return st.fixed_dictionaries(values).map(record).filter(lambda made: made is not None)
 
 
+def values_like(default):
+    if isinstance(default, bool):
+        return st.booleans()
+    if isinstance(default, tuple):
+        return st.just(default) | st.tuples(NUMBERS, NUMBERS)
+    return st.just(default) | NUMBERS
+
+
+def records(cls, rates=RATES):
+    """Records of an optimizer."""
+    values = {
+        field.name: values_like(field.default)
+        for field in dataclasses.fields(cls)
+        if field.name != "lr"
+    }
+    if cls().stability is not None:
+        rates |= st.just("auto")
+    if cls is gd.Rprop:
+        rates = RATES
+    return accepted(cls, {"lr": rates, **values})
+
+
+COUNTS = st.integers(1, 20)
+ARGUMENTS = {
+    "l2": st.sampled_from([1e-4, 0.01, 1.0]),
+    "every": COUNTS,
+    "total": COUNTS,
+    "length": COUNTS,
+    "patience": COUNTS,
+    "cooldown": COUNTS,
+    "lr": RATES,
+    "per": st.sampled_from(["epoch", "step"]),
+    "factor": st.sampled_from([0.1, 0.5, 2.0, 5.0]),
+    "threshold_mode": st.sampled_from(["rel", "abs"]),
+}
+
+
+@st.composite
+def rates_by(draw, schedule):
+    """Schedules of this class."""
+    values = {}
+    for field in dataclasses.fields(schedule):
+        if field.name == "schedule":
+            values["schedule"] = rates_by(schedules.InverseScaling)
+        elif field.default is None:
+            values[field.name] = st.none()
+        else:
+            values[field.name] = ARGUMENTS.get(field.name, NUMBERS)
+    return draw(accepted(schedule, values))
+
+
+SCHEDULES = st.sampled_from(list(schedules.TABLE.values())).flatmap(rates_by)
+
+
 @st.composite
 def problems(draw, rows=ROWS, batch_sizes=BATCHES):
     n = draw(rows)
-    batch_size = draw(batch_sizes)
+    optimizer = draw(st.sampled_from(list(optimizers.TABLE.values())))
+    batch_size = None if optimizer.full_batch_only else draw(batch_sizes)
     steps = 1 if batch_size is None else -(-n // batch_size)
     validation = st.none() | st.integers(1, 2 * BLOCK + 1)
     if n > 2:
@@ -159,7 +206,7 @@ def problems(draw, rows=ROWS, batch_sizes=BATCHES):
         validation=draw(validation),
         options={
             "loss": draw(st.sampled_from(list(losses.TABLE))),
-            "optimizer": draw(st.sampled_from(list(optimizers.TABLE.values())).flatmap(records)),
+            "optimizer": draw(records(optimizer, RATES | SCHEDULES)),
             "batch_size": batch_size,
             "epochs": draw(st.integers(0, max(1, min(30, STEPS // steps)))),
             "fit_intercept": draw(st.booleans()),
@@ -252,6 +299,28 @@ def test_every_option():
             assert_same(got, expected, name)
 
     for_all(EXAMPLES["options"], problems(), check)
+
+
+MODES = {"full batch": None, "mini-batch": 5, "per sample": 1}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", optimizers.TABLE.values(), ids=optimizers.TABLE)
+def test_every_optimizer_with_every_schedule_in_every_mode(optimizer, dtype):
+    X = np.random.default_rng(0).standard_normal((13, 3)).astype(dtype)
+    options = {"X": X, "y": X[:, 0] - X[:, 1] ** 2, "epochs": 6}
+    modes = {"full batch": None} if optimizer.full_batch_only else MODES
+    rates = [RATES] if optimizer is gd.Rprop else map(rates_by, schedules.TABLE.values())
+    for rate in rates:
+
+        def check(record):
+            for batch_size in modes.values():
+                arguments = options | {"optimizer": record, "batch_size": batch_size}
+                expected = outcome(**arguments, backend=BACKENDS[-1])
+                for name in BACKENDS[:-1]:
+                    assert_same(outcome(**arguments, backend=name), expected, name)
+
+        for_all(4, records(optimizer, rate), check)
 
 
 # What once told the backends apart.

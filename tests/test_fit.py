@@ -16,6 +16,12 @@ BATCHES = {"full batch": None, "mini-batch": 6, "per sample": 1}
 each_batch = pytest.mark.parametrize("batch_size", BATCHES.values(), ids=BATCHES)
 
 
+def test_a_division_by_zero_is_a_divergence(backend):
+    Z = X * [1.0, 0.0, 1.0]
+    with pytest.raises(gd.DivergenceError):
+        gd.fit(Z, y, optimizer=gd.Adam(lr=0.01, eps=0), backend=backend)
+
+
 def params(history, epoch):
     """The weights after so many epochs, the intercept last."""
     return [*history.coef[epoch], history.intercept[epoch]]

@@ -35,6 +35,7 @@ def cases():
         )
         for dtype, loss, optimizer in tables
         for batch_size in (None, 1, 7, 256)
+        if batch_size is None or not optimizers.TABLE[optimizer].full_batch_only
     }
     _, y = data("float64")
     X, _ = data("float64", rows=50)

@@ -1,14 +1,17 @@
-"""The choice of a backend. Each is a module with the same functions: descend, gradient, predict."""
+"""The choice of a backend. Each is a module with the same functions: those of `Backend`."""
 
 import importlib
 import importlib.util
 import os
+import sys
 import warnings
 from functools import cache
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from gdfast.checks import unknown
 from gdfast.errors import BackendError
+from gdfast.losses import Loss
+from gdfast.optimizers import Rule
 from gdfast.problem import Array, Log, Problem, State
 
 
@@ -18,10 +21,18 @@ class Backend(Protocol):
     NAME: str
 
     def descend(
-        self, problem: Problem, state: State, rates: Array, keys: Array, log: Log
+        self, problem: Problem, state: State, numbers: Array, keys: Array, log: Log
     ) -> tuple[int, int]: ...
 
     def gradient(self, problem: Problem, params: Array) -> Array: ...
+
+    def mean_loss(self, loss: Loss, p: Array, y: Array, weights: Array) -> Any: ...
+
+    def step(
+        self, rule: Rule, params: Array, grad: Array, slots: Array, numbers: Array
+    ) -> None: ...
+
+    def minimize(self, fun: Any, jac: Any, *rest: Any) -> tuple[int, int]: ...
 
     def predict(self, X: Array, params: Array, threads: int) -> Array: ...
 
@@ -94,6 +105,7 @@ def find(name: str | None) -> Backend:
     return _module(asked)
 
 
+@cache
 def _module(name: str) -> Backend:
     return cast(Backend, importlib.import_module(TABLE[name].module))
 
@@ -108,6 +120,12 @@ def _best() -> str:
             stacklevel=5,  # past `find`, `fit` and its decorator
         )
     return best
+
+
+def is_jitted(function: Any) -> bool:
+    """Whether numba has compiled the function, or will."""
+    numba = sys.modules.get("numba")
+    return numba is not None and isinstance(function, numba.core.dispatcher.Dispatcher)
 
 
 def default_threads() -> int:

@@ -5,21 +5,24 @@ from typing import Any
 import numpy as np
 
 from gdfast import _core
+from gdfast._backends import _loops, _numpy
 from gdfast.problem import Array, Log, Problem, State
 
 NAME = "cpp"
 
 
-def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
-    """Run len(rates) epochs, or fewer; return how many, and why they ended."""
+def descend(
+    problem: Problem, state: State, numbers: Array, keys: Array, log: Log
+) -> tuple[int, int]:
+    """Run len(keys) epochs, or fewer; return how many, and why they ended."""
     epochs, state.steps, status = _core.descend(
         problem.X,
         problem.y,
         problem.weights,
         problem.loss.name,
-        _numbers(problem.loss),
+        _fields(problem.loss),
         problem.rule.name,
-        _numbers(problem.rule),
+        _fields(problem.rule),
         problem.batch_size,
         problem.X.shape[1] + problem.fit_intercept,
         problem.clip_norm,
@@ -29,9 +32,10 @@ def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log)
         state.params,
         state.slots,
         state.total,
+        problem.averages_after,
         state.start,
         state.steps,
-        rates,
+        numbers,
         keys,
         log.loss,
         log.grad_norm,
@@ -49,12 +53,27 @@ def gradient(problem: Problem, params: Array) -> Array:
         problem.y,
         problem.weights,
         loss.name,
-        _numbers(loss),
+        _fields(loss),
         params,
         grad,
         problem.batch_threads,
     )
     return grad
+
+
+def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
+    """The mean loss of some rows, given their predictions."""
+    return y.dtype.type(_core.mean_loss(p, y, weights, loss.name, _fields(loss)))
+
+
+def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
+    """One update of the params."""
+    _core.step(rule.name, _fields(rule), params, grad, slots, numbers)
+
+
+def minimize(fun: Any, jac: Any, *rest: Any) -> tuple[int, int]:
+    """Minimise a function in Python; return the steps made, and why it ended."""
+    return _loops.minimize(_numpy.Stepping(step), fun, jac, *rest)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:
@@ -64,5 +83,5 @@ def predict(X: Array, params: Array, threads: int) -> Array:
     return out
 
 
-def _numbers(record: Any) -> tuple[float, ...]:
+def _fields(record: Any) -> tuple[float, ...]:
     return tuple(record)

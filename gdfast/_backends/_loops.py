@@ -1,4 +1,4 @@
-"""Epochs, batches and steps: the one Python text of the training loop.
+"""Epochs, batches and steps: the one Python text of the training loop, and of that which minimises a function.
 
 numpy runs it as it stands; numba compiles it. The type of ``kernels`` selects the inner loops. The methods
 it needs are those of `gdfast._backends._numpy.Numpy`; csrc/kernels.hpp has the same loop in C++.
@@ -26,26 +26,28 @@ def descend(
     params: Array,
     slots: Array,
     total: Array,
+    averages_after: int,
     start: Array,
     steps: int,
-    rates: Array,
+    numbers: Array,
     keys: Array,
     losses: Array,
     grad_norms: Array,
     traced: Array,
 ) -> tuple[int, int, int]:
-    """Run len(rates) epochs, or fewer; return (epochs, steps, status).
+    """Run len(keys) epochs, or fewer; return (epochs, steps, status).
 
-    params, slots, total and start are updated, losses, grad_norms and traced filled.
+    params, slots, total and start are updated, losses, grad_norms and traced filled. numbers has a row for each step,
+    the last one being for all that follow.
 
     `active` is how many of the d + 1 params are trained, the intercept being the last.
     """
     n = len(y)
     grad = np.zeros_like(params)
     epoch_loss = kernels.epoch_loss(y)
-    for e in range(len(rates)):
+    before = steps
+    for e in range(len(keys)):
         start[:] = params
-        eta = rates[e]
         visits = kernels.visits(keys[e], n)
         status = RAN
         if batch_size == 1 and tol < 0 and clip_norm == np.inf:
@@ -60,8 +62,10 @@ def descend(
                 params,
                 slots,
                 total,
+                averages_after,
                 steps,
-                eta,
+                numbers,
+                before,
                 epoch_loss,
                 grad,
             )
@@ -81,7 +85,10 @@ def descend(
                 if clip_norm != np.inf:
                     kernels.clip(grad, clip_norm)
                 steps += 1
-                kernels.step(rule, params, grad, slots, active, eta, steps, total)
+                c = kernels.numbers_of(numbers, steps - before)
+                kernels.step(rule, params, grad, slots, active, c)
+                if steps > averages_after:
+                    kernels.add(params, total)
         losses[e] = kernels.mean_loss(epoch_loss, n)
         if len(traced) > 0:
             traced[e] = params
@@ -89,4 +96,40 @@ def descend(
             return e + 1, steps, DIVERGED
         if status == TOL:
             return e + 1, steps, TOL
-    return len(rates), steps, RAN
+    return len(keys), steps, RAN
+
+
+def value_and_gradient(fun: Any, jac: Any, x: Array) -> Any:
+    """Both: fun returns them together where there is no jac."""
+    return fun(x) if jac is None else (fun(x), jac(x))
+
+
+def minimize(
+    kernels: Any,
+    fun: Any,
+    jac: Any,
+    rule: Any,
+    x: Array,
+    grad: Array,
+    slots: Array,
+    numbers: Array,
+    tol: Any,
+    bound: Any,
+    path: Array,
+    values: Array,
+    first: int,
+) -> tuple[int, int]:
+    """Go from path[first], where the gradient is grad, to the end of the path; return (steps made, status).
+
+    x, grad, slots, path and values are updated.
+    """
+    for k in range(first, len(path) - 1):
+        if kernels.within(grad, tol):
+            return k, TOL
+        c = kernels.numbers_of(numbers, k + 1 - first)
+        kernels.step(rule, x, grad, slots, len(x), c)
+        path[k + 1] = x
+        values[k + 1], grad[:] = value_and_gradient(fun, jac, x)
+        if not (abs(values[k + 1]) <= bound and kernels.within(grad, bound)):
+            return k + 1, DIVERGED
+    return len(path) - 1, RAN

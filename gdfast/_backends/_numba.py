@@ -17,9 +17,9 @@ from numba.extending import (
 )
 
 from gdfast import elementary, losses, optimizers, order
-from gdfast._backends import _loops, _numpy
-from gdfast._backends._jit import always, by_type, compiled
-from gdfast.problem import Array, Log, Problem, State
+from gdfast._backends import _loops, _numpy, is_jitted
+from gdfast._backends._jit import always, by_type, compiled, jitted
+from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numba"
 
@@ -58,8 +58,10 @@ class Numba:
         params,
         slots,
         total,
+        averages_after,
         steps,
-        eta,
+        numbers,
+        before,
         epoch_loss,
         grad,
     ):
@@ -76,13 +78,13 @@ class Numba:
                 block_loss += s * losses.value(loss, p, y[i])
                 c = s * losses.gradient(loss, p, y[i])
                 steps += 1
+                e = self.numbers_of(numbers, steps - before)
                 for j in range(d):
-                    params[j] = optimizers.step(rule, params[j], X[i, j] * c, slots, j, eta, steps)
+                    params[j] = optimizers.step(rule, params[j], X[i, j] * c, slots, j, e)
                 if active > d:
-                    params[d] = optimizers.step(rule, params[d], c, slots, d, eta, steps)
-                if len(total) > 0:
-                    for j in range(d + 1):
-                        total[j] += params[j]
+                    params[d] = optimizers.step(rule, params[d], c, slots, d, e)
+                if steps > averages_after:
+                    self.add(params, total)
             epoch_loss[k] = block_loss
         for j in range(d):
             grad[j] = X[i, j] * c
@@ -107,9 +109,17 @@ class Numba:
             for j in range(len(grad)):
                 grad[j] *= scale
 
-    def step(self, rule, params, grad, slots, active, eta, steps, total):
+    def numbers_of(self, numbers, step):
+        row = numbers[min(step, len(numbers)) - 1]
+        k = len(row) - 1
+        # A tuple, which no store to params can change; the last number stands for those that no rule asks for.
+        return row[0], row[min(1, k)], row[min(2, k)], row[min(3, k)], row[min(4, k)]
+
+    def step(self, rule, params, grad, slots, active, c):
         for j in range(active):
-            params[j] = optimizers.step(rule, params[j], grad[j], slots, j, eta, steps)
+            params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
+
+    def add(self, params, total):
         for j in range(len(total)):
             total[j] += params[j]
 
@@ -224,7 +234,7 @@ for name in ("value", "gradient"):
 overload(optimizers.step)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     overload_method(KernelsType, name)(always(method))
-for helper in (order.mix, order.feistel, order.halves):
+for helper in (elementary.sign, order.mix, order.feistel, order.halves):
     register_jitable(helper)
 
 
@@ -239,7 +249,33 @@ def where(condition, a, b):  # noqa: ARG001
     return lambda condition, a, b: a if condition else b
 
 
+@overload(_loops.value_and_gradient)
+def value_and_gradient(fun, jac, x):  # noqa: ARG001
+    if isinstance(jac, types.NoneType):
+        return lambda fun, jac, x: fun(x)  # noqa: ARG005
+    return lambda fun, jac, x: (fun(x), jac(x))
+
+
 _descend = compiled(_loops.descend)
+_minimize = jitted(_loops.minimize)  # by users' functions: not for the cache on disk
+
+
+@compiled
+def _mean_loss(kernels, loss, p, y, weights):
+    n = len(y)
+    sums = kernels.epoch_loss(y)
+    for k in range(len(sums)):
+        for i in range(k * BLOCK, min(n, (k + 1) * BLOCK)):
+            s = weights[i] if len(weights) > 1 else weights[0]
+            sums[k] += s * losses.value(loss, p[i], y[i])
+    return kernels.mean_loss(sums, n)
+
+
+@compiled
+def _step(kernels, rule, params, grad, slots, numbers):
+    kernels.step(
+        rule, params, grad, slots, len(params), kernels.numbers_of(numbers.reshape(1, -1), 1)
+    )
 
 
 @compiled
@@ -304,18 +340,38 @@ def even_parts(tasks: int, threads: int) -> list[slice]:
     return [slice(tasks * k // parts, tasks * (k + 1) // parts) for k in range(parts)]
 
 
-def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
-    """Run len(rates) epochs, or fewer; return how many, and why they ended."""
+def descend(
+    problem: Problem, state: State, numbers: Array, keys: Array, log: Log
+) -> tuple[int, int]:
+    """Run len(keys) epochs, or fewer; return how many, and why they ended."""
     if problem.batch_threads > 1 and problem.batch_size > 1:
         return _numpy.run(
-            _loops.descend, Threaded(problem.batch_threads), problem, state, rates, keys, log
+            _loops.descend, Threaded(problem.batch_threads), problem, state, numbers, keys, log
         )
-    return _numpy.run(_descend, Numba(), problem, state, rates, keys, log)
+    return _numpy.run(_descend, Numba(), problem, state, numbers, keys, log)
 
 
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
     return _numpy.full_gradient(Threaded(problem.batch_threads), problem, params)
+
+
+def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
+    """The mean loss of some rows, given their predictions."""
+    return y.dtype.type(_mean_loss(Numba(), cast(loss, y.dtype), p, y, weights))
+
+
+def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
+    """One update of the params."""
+    _step(Numba(), cast(rule, params.dtype), params, grad, slots, numbers)
+
+
+def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, int]:
+    """Minimise a function, one of numba's or in Python; return the steps made, and why it ended."""
+    if is_jitted(fun) and (jac is None or is_jitted(jac)):
+        done: tuple[int, int] = _minimize(Numba(), fun, jac, cast(rule, x.dtype), x, *rest)
+        return done
+    return _loops.minimize(_numpy.Stepping(step), fun, jac, rule, x, *rest)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:

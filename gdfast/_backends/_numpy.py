@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from gdfast.problem import Array, Log, Problem, State, cast
 NAME = "numpy"
 
 
-class Numpy(NamedTuple):
+class Numpy:
     """The inner loops on arrays."""
 
-    threads: int
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
 
     def epoch_loss(self, y: Array) -> Array:
         """Where the losses of an epoch's rows are kept, in the order of the visits."""
@@ -92,8 +93,10 @@ class Numpy(NamedTuple):
         params: Array,
         slots: Array,
         total: Array,
+        averages_after: int,
         steps: int,
-        eta: Any,
+        numbers: Array,
+        before: int,
         epoch_loss: Array,
         grad: Array,
     ) -> int:
@@ -114,7 +117,10 @@ class Numpy(NamedTuple):
             grad[d:] = c
             grad[active:] = 0
             steps += 1
-            self.step(rule, params, grad, slots, active, eta, steps, total)
+            c = self.numbers_of(numbers, steps - before)
+            self.step(rule, params, grad, slots, active, c)
+            if steps > averages_after:
+                self.add(params, total)
         return steps
 
     def norm(self, grad: Array) -> Any:
@@ -132,31 +138,32 @@ class Numpy(NamedTuple):
         if scale < 1:
             grad *= scale
 
+    def numbers_of(self, numbers: Array, step: int) -> Any:
+        """The row of a step, counted from 1; the last row is for all that follow."""
+        return numbers[min(step, len(numbers)) - 1]
+
     def step(
-        self,
-        rule: Any,
-        params: Array,
-        grad: Array,
-        slots: Array,
-        active: int,
-        eta: Any,
-        steps: int,
-        total: Array,
+        self, rule: Any, params: Array, grad: Array, slots: Array, active: int, c: Any
     ) -> None:
-        """One update of the params, and of the sum of the iterates."""
+        """One update of the params."""
         j = slice(active)
-        params[j] = optimizers.step(rule, params[j], grad[j], slots, j, eta, steps)
+        params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
+
+    def add(self, params: Array, total: Array) -> None:
+        """Add the params to the sum of the iterates, where there is one."""
         if len(total) > 0:
             total += params
 
 
-def descend(problem: Problem, state: State, rates: Array, keys: Array, log: Log) -> tuple[int, int]:
-    """Run len(rates) epochs, or fewer; return how many, and why they ended."""
-    return run(_loops.descend, Numpy(problem.batch_threads), problem, state, rates, keys, log)
+def descend(
+    problem: Problem, state: State, numbers: Array, keys: Array, log: Log
+) -> tuple[int, int]:
+    """Run len(keys) epochs, or fewer; return how many, and why they ended."""
+    return run(_loops.descend, Numpy(problem.batch_threads), problem, state, numbers, keys, log)
 
 
 def run(
-    loop: Any, kernels: Any, problem: Problem, state: State, rates: Array, keys: Array, log: Log
+    loop: Any, kernels: Any, problem: Problem, state: State, numbers: Array, keys: Array, log: Log
 ) -> tuple[int, int]:
     """Call the training loop, as it stands or compiled, with the fields in its order."""
     dtype = problem.X.dtype
@@ -176,9 +183,10 @@ def run(
             state.params,
             state.slots,
             state.total,
+            problem.averages_after,
             state.start,
             state.steps,
-            rates,
+            numbers,
             keys,
             log.loss,
             log.grad_norm,
@@ -204,6 +212,39 @@ def full_gradient(kernels: Numpy, problem: Problem, params: Array) -> Array:
 def gradient(problem: Problem, params: Array) -> Array:
     """The gradient of the mean loss over all rows, (d + 1,)."""
     return full_gradient(Numpy(problem.batch_threads), problem, params)
+
+
+def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
+    """The mean loss of some rows, given their predictions."""
+    with np.errstate(all="ignore"):
+        terms = weights * cast(loss, y.dtype).value(p, y)
+        return order.sum_rows(terms) / y.dtype.type(len(y))
+
+
+def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
+    """One update of the params."""
+    with np.errstate(all="ignore"):
+        Numpy(1).step(cast(rule, params.dtype), params, grad, slots, len(params), numbers)
+
+
+class Stepping(Numpy):
+    """Steps by a backend's kernel, between calls of Python functions."""
+
+    def __init__(self, kernel: Callable[..., None]) -> None:
+        super().__init__(threads=1)
+        self.kernel = kernel
+
+    def step(
+        self, rule: Any, params: Array, grad: Array, slots: Array, active: int, c: Any
+    ) -> None:
+        """One update of all the params."""
+        assert active == len(params)
+        self.kernel(rule, params, grad, slots, c)
+
+
+def minimize(fun: Any, jac: Any, *rest: Any) -> tuple[int, int]:
+    """Minimise a function in Python; return the steps made, and why it ended."""
+    return _loops.minimize(Stepping(step), fun, jac, *rest)
 
 
 def predict(X: Array, params: Array, threads: int) -> Array:

@@ -1,0 +1,235 @@
+"""`compare`: several optimizers on the same data."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gdfast import _backends
+from gdfast._fit import fit
+from gdfast.checks import check_int
+from gdfast.errors import DivergenceError
+from gdfast.optimizers import Optimizer, find
+from gdfast.results import FitResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Comparison(Mapping[str, FitResult]):
+    """What `compare` returns: a mapping label -> `FitResult`, in the order given.
+
+    Attributes
+    ----------
+    results : dict of str to FitResult
+        The same.
+    """
+
+    def __init__(self, results: Mapping[str, FitResult]) -> None:
+        self.results = dict(results)
+
+    def __getitem__(self, label: str) -> FitResult:
+        return self.results[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def table(self, reach: float | None = None) -> dict[str, dict[str, Any]]:
+        """Label -> final ``loss`` and ``val_loss``, ``epochs`` to reach a loss, ``seconds`` and ``stop_reason``.
+
+        Parameters
+        ----------
+        reach : float, optional
+            The loss to reach, of the validation rows where there are any; by default 5 % above the lowest final one.
+
+        Returns
+        -------
+        dict of dict
+            ``val_loss`` is nan without validation, ``epochs`` None where the loss was not reached.
+
+        Examples
+        --------
+        >>> import gdfast as gd
+        >>> X, y, _ = gd.datasets.load_penguins()
+        >>> c = gd.compare(X, y, {"slow": gd.SGD(lr=0.01), "fast": gd.SGD(lr=0.2)}, standardize=True)
+        >>> {label: row["epochs"] for label, row in c.table(reach=120_000).items()}
+        {'slow': None, 'fast': 10}
+        """
+        if reach is None:
+            reach = self.reach
+        return {label: _row(result, reach) for label, result in self.results.items()}
+
+    @property
+    def reach(self) -> float:
+        """The loss that `table` counts the epochs to, if no other is given: 5 % above the lowest final one."""
+        final = [curve[-1] for curve in map(_curve, self.values()) if len(curve)]
+        lowest = float(np.nanmin(final)) if final else math.nan
+        return lowest + 0.05 * abs(lowest)
+
+    def plot(self, ax: "Axes | None" = None, log: bool | None = None) -> "Axes":
+        """Draw the losses over the epochs, as `gdfast.plot.losses` does; needs matplotlib."""
+        from gdfast import plot  # matplotlib is loaded when it is needed
+
+        return plot.losses(self, ax=ax, log=log)
+
+    def __repr__(self) -> str:
+        head = ("", "loss", "val_loss", f"epochs to {self.reach:.4g}", "seconds", "ended by")
+        rows = [head]
+        for label, row in self.table().items():
+            rows.append(
+                (
+                    label,
+                    f"{row['loss']:.6g}",
+                    "" if math.isnan(row["val_loss"]) else f"{row['val_loss']:.6g}",
+                    "-" if row["epochs"] is None else str(row["epochs"]),
+                    f"{row['seconds']:.3g}",
+                    row["stop_reason"],
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if k in (0, len(head) - 1) else cell.rjust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+
+
+def compare(
+    X: ArrayLike,
+    y: ArrayLike,
+    optimizers: Mapping[str, str | Optimizer] | Sequence[str | Optimizer],
+    *,
+    threads: int | None = None,
+    **fit_options: Any,
+) -> Comparison:
+    """Fit the same rows, in the same order, by several optimizers.
+
+    Parameters
+    ----------
+    X : array-like (n, d)
+        The rows.
+    y : array-like (n,)
+        The targets.
+    optimizers : mapping of str to str or record, or sequence of str or record
+        What to compare, with labels; without, labels are made from what tells the records apart.
+    threads : int, optional
+        How many threads in all: the fits run side by side. The processors at hand by default. The results do not
+        depend on it.
+    **fit_options
+        All other options are those of `gdfast.fit`: ``batch_size``, ``epochs``, ``validation``, ...
+
+    Returns
+    -------
+    Comparison
+        Label -> `FitResult`, with ``table()`` and ``plot()``. A fit that diverged is there with its partial result,
+        whose ``stop_reason`` is ``"divergence"``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong, or two of the optimizers are equal.
+
+    Warns
+    -----
+    RuntimeWarning
+        For each fit that diverged, with the reason and what to do.
+
+    References
+    ----------
+    Schmidt, Schneider, Hennig (2021), "Descending through a crowded valley: benchmarking deep learning optimizers".
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> X, y, _ = gd.datasets.load_penguins()
+    >>> c = gd.compare(X, y, ["sgd", gd.Adam(lr=10.0)], batch_size=32, standardize=True, validation=0.2)
+    >>> list(c), c["Adam"].history.val_loss.shape
+    (['SGD', 'Adam'], (100,))
+    """
+    records = _labelled(optimizers)
+    threads = _backends.default_threads() if threads is None else check_int("threads", threads, 1)
+    each = max(1, threads // len(records))
+
+    def run(optimizer: str | Optimizer) -> tuple[FitResult, str | None]:
+        try:
+            return fit(X, y, optimizer=optimizer, threads=each, **fit_options), None
+        except DivergenceError as error:
+            return cast(FitResult, error.result), str(error)
+
+    with ThreadPoolExecutor(min(threads, len(records))) as pool:
+        done = list(pool.map(run, records.values()))
+    for label, (_, problem) in zip(records, done, strict=True):
+        if problem is not None:
+            warnings.warn(f"{label}: {problem}", RuntimeWarning, stacklevel=2)
+    return Comparison({label: result for label, (result, _) in zip(records, done, strict=True)})
+
+
+def _labelled(given: Any) -> dict[str, str | Optimizer]:
+    """Label -> optimizer."""
+    if isinstance(given, Mapping):
+        records = dict(given)
+        for label in records:
+            if not isinstance(label, str):
+                raise TypeError(f"the labels of optimizers must be text, not {label!r}")
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        records = dict(zip(_labels([find(one) for one in given]), given, strict=True))
+    else:
+        raise TypeError(
+            f"optimizers must be a mapping label -> optimizer, or a list, not {type(given).__name__}"
+        )
+    if not records:
+        raise ValueError("optimizers is empty: there is nothing to compare")
+    return records
+
+
+def _labels(records: list[Optimizer]) -> list[str]:
+    """The names of the records, with the arguments in which those of one name differ."""
+    for k, record in enumerate(records):
+        if record in records[:k]:
+            raise ValueError(f"optimizers[{records.index(record)}] and [{k}] are equal: {record}")
+    labels = []
+    for record in records:
+        alike = [vars(other) for other in records if type(other) is type(record)]
+        differing = [
+            field.name
+            for field in dataclasses.fields(record)
+            if any(other[field.name] != vars(record)[field.name] for other in alike)
+        ]
+        arguments = ", ".join(f"{name}={vars(record)[name]}" for name in differing)
+        labels.append(
+            f"{type(record).__name__}({arguments})" if differing else type(record).__name__
+        )
+    return labels
+
+
+def _curve(result: FitResult) -> Any:
+    """The loss that counts: that of the validation rows where there are any."""
+    history = result.history
+    return history.val_loss if len(history.val_loss) else history.loss
+
+
+def _row(result: FitResult, reach: float) -> dict[str, Any]:
+    history = result.history
+    reached = np.flatnonzero(_curve(result) <= reach)
+    last = {
+        name: float(values[-1]) if len(values) else math.nan
+        for name, values in vars(history).items()
+        if name in ("loss", "val_loss", "seconds")
+    }
+    return {
+        "loss": last["loss"],
+        "val_loss": last["val_loss"],
+        "epochs": int(reached[0]) + 1 if len(reached) else None,
+        "seconds": last["seconds"],
+        "stop_reason": result.stop_reason,
+    }
