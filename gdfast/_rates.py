@@ -42,9 +42,9 @@ class Pace:
 
     def coming(self, epochs: range, steps: int) -> tuple[Array, Array]:
         """The first rate of each of these epochs, and the numbers of their steps, so many having been made before."""
-        by_epoch, by_step = self._rates(epochs, steps)
         t = np.arange(steps + 1, steps + 1 + len(epochs) * self.steps_an_epoch)
         with np.errstate(all="ignore"):
+            by_epoch, by_step = self._rates(epochs, steps)
             columns = self.optimizer.numbers(by_step, t)
             numbers = np.empty((max(map(len, columns)), len(columns)), self.dtype)
             for k, column in enumerate(columns):

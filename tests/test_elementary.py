@@ -1,5 +1,6 @@
-"""The functions of formulas: the same on numba's scalars as on numpy's arrays."""
+"""The functions of formulas: the same on numba's scalars as on numpy's arrays; those of schedules against mpmath."""
 
+import mpmath
 import numba
 import numpy as np
 import pytest
@@ -31,3 +32,82 @@ def test_scalars_and_arrays(dtype):
         assert whole.dtype == dtype
         np.testing.assert_array_equal(whole, np.array(one_by_one, dtype))
         assert (np.signbit(whole) == np.signbit(one_by_one)).all()
+
+
+@numba.njit
+def signed(x):
+    return elementary.sign(x)
+
+
+def test_sign():
+    values = np.array(EDGES)
+    expected = [0.0, 0.0, 1.0, -1.0, 1.0, -1.0, np.nan, 1.0]
+    np.testing.assert_array_equal(elementary.sign(values), expected)
+    np.testing.assert_array_equal([signed(x) for x in values], expected)
+
+
+random = np.random.default_rng(0)
+CLOSE = 1 + 10.0 ** random.uniform(-16, 0, 1000) * random.choice([-1, 1], 1000) * 0.5
+NORMAL = 10.0 ** random.uniform(-307, 308, 3000)
+ARGUMENTS = {
+    "exp": (np.r_[random.uniform(-708, 709.7, 3000), random.uniform(-2, 2, 3000)], 1),
+    "log": (np.r_[NORMAL, CLOSE, 5e-324, 1e-310, 2.0**-1022], 1),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_against_mpmath(name):
+    x, bound = ARGUMENTS[name]
+    got = getattr(elementary, name)(x)
+    with mpmath.workprec(160):
+        exact = [getattr(mpmath, name)(mpmath.mpf(float(v))) for v in x]
+        errors = [
+            float(abs(mpmath.mpf(float(g)) - e)) / np.spacing(abs(float(e)))
+            for g, e in zip(got, exact, strict=True)
+        ]
+    assert max(errors) <= bound
+
+
+def test_cospi_against_mpmath():
+    x = np.r_[random.uniform(-4, 4, 2000), 10.0 ** random.uniform(-20, 15, 500)]
+    with mpmath.workprec(200):
+        exact = [float(mpmath.cospi(mpmath.mpf(float(v)))) for v in x]
+    np.testing.assert_allclose(elementary.cospi(x), exact, rtol=0, atol=2**-52)
+    halves = np.arange(-8, 9) / 2
+    np.testing.assert_array_equal(elementary.cospi(halves)[::2], np.tile([1, -1], 5)[:9])
+    np.testing.assert_array_equal(elementary.cospi(halves)[1::2], 0)
+
+
+def test_power_against_mpmath():
+    x, y = 10.0 ** random.uniform(-5, 5, 2000), random.uniform(-3, 3, 2000)
+    with mpmath.workprec(160):
+        exact = [float(mpmath.mpf(a) ** mpmath.mpf(b)) for a, b in zip(x, y, strict=True)]
+    tolerance = (np.abs(y * np.log(x)) + 2) * 2**-52
+    assert (np.abs(elementary.power(x, y) / exact - 1) <= tolerance).all()
+    assert (elementary.power(x, 1) == x).all()
+    assert (elementary.power(x, 0) == 1).all()
+
+
+@pytest.mark.parametrize("base", [0.0, 0.5, 0.9, 0.999, 1.0, 1.001])
+def test_powers_against_mpmath(base):
+    n = np.r_[np.arange(600), 65535, 65536, 100_000]
+    got = elementary.powers(base, n)
+    with mpmath.workprec(160):
+        exact = [float(mpmath.mpf(base) ** int(k)) for k in n]
+    np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-307)
+    assert got[:2].tolist() == [1.0, base]
+    some = [0, 300, -1]
+    assert [elementary.powers(base, n[[k]])[0] for k in some] == got[some].tolist()
+
+
+def test_the_edges():
+    with np.errstate(all="ignore"):
+        extremes = [np.nan, np.inf, -np.inf, -1e300, 1e300, -745.2, 0.0, -0.0]
+        np.testing.assert_array_equal(
+            elementary.exp(extremes), [np.nan, np.inf, 0, 0, np.inf, 0, 1, 1]
+        )
+        np.testing.assert_array_equal(
+            elementary.log([np.nan, np.inf, 0.0, -0.0, -1.0, 1.0]),
+            [np.nan, np.inf, -np.inf, -np.inf, np.nan, 0],
+        )
+    assert elementary.exp(-744.44) == 5e-324
