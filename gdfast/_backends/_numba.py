@@ -25,6 +25,8 @@ NAME = "numba"
 
 BLOCK = order.BLOCK
 LANES = order.LANES
+# Where nothing is allocated: counting the references to arrays would cost more than what is computed.
+UNCOUNTED = {"_nrt": False}
 
 
 class Numba:
@@ -141,7 +143,7 @@ def _unbox(_type: Any, _object: Any, context: Any) -> NativeValue:
 register_model(KernelsType)(models.OpaqueModel)
 
 
-@register_jitable
+@register_jitable(**UNCOUNTED)
 def dot(X, i, w, d):
     """Row i of X times w, in the canonical order."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = elementary.like(w, 0.0)
@@ -173,7 +175,7 @@ def dot(X, i, w, d):
     return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
 
 
-@register_jitable
+@register_jitable(**UNCOUNTED)
 def visit(position, keys, n, left_mask, right_bits, right_mask):
     """The row at this position of the epoch."""
     if len(keys) == 0:
@@ -230,8 +232,8 @@ def mean_gradient(sums, count, grad):
 
 
 for name in ("value", "gradient"):
-    overload(getattr(losses, name))(by_type(getattr(losses, name), name))
-overload(optimizers.step)(by_type(optimizers.step, "step"))
+    overload(getattr(losses, name), jit_options=UNCOUNTED)(by_type(getattr(losses, name), name))
+overload(optimizers.step, jit_options=UNCOUNTED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     overload_method(KernelsType, name)(always(method))
 for helper in (elementary.sign, order.mix, order.feistel, order.halves):
