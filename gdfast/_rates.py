@@ -15,6 +15,9 @@ from gdfast.optimizers import Optimizer, Stability
 from gdfast.problem import Array, Problem
 from gdfast.schedules import ClosedLoop, Constant, OpenLoop, Schedule
 
+# Up to so many steps it is not worth looking for the one from which their numbers stay the same.
+FEW = 1 << 12
+
 
 @dataclass
 class Pace:
@@ -42,14 +45,28 @@ class Pace:
 
     def coming(self, epochs: range, steps: int) -> tuple[Array, Array]:
         """The first rate of each of these epochs, and the numbers of their steps, so many having been made before."""
-        t = np.arange(steps + 1, steps + 1 + len(epochs) * self.steps_an_epoch)
+        count = len(epochs) * self.steps_an_epoch
         with np.errstate(all="ignore"):
             by_epoch, by_step = self._rates(epochs, steps)
-            columns = self.optimizer.numbers(by_step, t)
-            numbers = np.empty((max(map(len, columns)), len(columns)), self.dtype)
-            for k, column in enumerate(columns):
-                numbers[:, k] = column
-            return by_epoch, numbers
+            if len(by_step) == 1 and count > FEW:
+                count = self._unsettled(by_step, steps, count)
+            return by_epoch, self._numbers(by_step, steps + 1, count)
+
+    def _numbers(self, rates: Array, first: int, count: int) -> Array:
+        """The numbers of so many steps, a row each; one row where they agree whatever the step."""
+        columns = self.optimizer.numbers(rates, np.arange(first, first + count))
+        numbers = np.empty((max(map(len, columns)), len(columns)), self.dtype)
+        for k, column in enumerate(columns):
+            numbers[:, k] = column
+        return numbers
+
+    def _unsettled(self, rate: Array, steps: int, count: int) -> int:
+        """After how many of the coming steps the numbers do not change any more, as 1 - b^t does not for large t."""
+        last = self._numbers(rate, steps + count, 1)
+        some = 1
+        while some < count and not np.array_equal(self._numbers(rate, steps + some, 1), last):
+            some *= 2
+        return min(some, count)
 
     def rate(self, epoch: int) -> float:
         """The first rate of an epoch, where each has one step."""

@@ -17,6 +17,7 @@ import pytest
 
 import gdfast as gd
 from gdfast import optimizers, order
+from gdfast._rates import Pace
 
 REFERENCE = Path(__file__).with_name("reference")
 LIVE = bool(os.environ.get("GDFAST_LIVE_ORACLES"))
@@ -254,3 +255,21 @@ def test_the_ends_of_the_ranges(record):
 
 def test_a_pair_may_be_a_list():
     assert gd.Adam(betas=[0.9, 0.99]) == gd.Adam(betas=(0.9, 0.99)) != gd.Adam(betas=(0.9, 0.9))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("record", RECORDS)
+def test_numbers_that_stay_the_same_are_found(record, dtype):
+    """What a kernel gets, the last row standing for all that follow, is what each step has."""
+    count = 150_000
+    for betas in [(0.9, 0.999), (0.999, 0.9), (0.0, 0.5)] if hasattr(record, "betas") else [None]:
+        optimizer = record() if betas is None else record(betas=betas)
+        pace = Pace(optimizer, gd.schedules.Constant(0.01), count, np.dtype(dtype))
+        for epoch in (0, 1):
+            steps = epoch * count
+            _, short = pace.coming(range(epoch, epoch + 1), steps)
+            with np.errstate(all="ignore"):
+                columns = optimizer.numbers(np.array([0.01]), np.arange(count) + steps + 1)
+            whole = np.stack(np.broadcast_arrays(*columns), axis=1).astype(dtype)
+            rows = np.minimum(np.arange(len(whole)), len(short) - 1)
+            assert np.array_equal(short[rows], whole, equal_nan=True)
