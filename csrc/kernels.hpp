@@ -116,12 +116,12 @@ public:
             losses[at] = data.weight(i) * loss_.value(p, data.y[i]);
             c = data.weight(i) * loss_.gradient(p, data.y[i]);
             ++state.steps;
-            const T rate = *numbers.of(state.steps);
+            const T step[step_numbers] = {*numbers.of(state.steps)}; // the rate; this rule asks for no more
             for (index j = 0; j < d; ++j) {
-                w[j] = rule.step(w[j], c * x[j], nullptr, 0, &rate);
+                w[j] = rule.step(w[j], c * x[j], nullptr, 0, step);
             }
             if (state.active > d) {
-                w[d] = rule.step(w[d], c, nullptr, 0, &rate);
+                w[d] = rule.step(w[d], c, nullptr, 0, step);
             }
             state.add_to_total();
         }

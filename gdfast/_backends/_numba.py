@@ -26,7 +26,7 @@ NAME = "numba"
 BLOCK = order.BLOCK
 LANES = order.LANES
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
-UNCOUNTED = {"_nrt": False}
+UNCOUNTED: Any = {"_nrt": False}
 
 
 class Numba:
