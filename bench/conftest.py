@@ -1,7 +1,7 @@
 """What all benchmarks share: races between the backends, and a header that describes the machine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import gdfast as gd
+from gdfast import _bench
 
 BACKENDS = [name for name, state in gd.backends().items() if state == "available"]
 MIN_ROUNDS, MAX_ROUNDS = 5, 50
-WARM_UP = 0.02  # seconds before each measurement: after another backend's turn a fit takes up to twice its time
 BUDGET = 7.0  # seconds, after which a race ends that has had its MIN_ROUNDS
 
 
@@ -27,36 +27,11 @@ class Race:
     def __init__(self, name: str, rows: int, features: int, max_rounds: int, **options: Any):
         self.name = f"{name}, {features:>4} features, {rows} rows"
         self.visits = rows * options.get("epochs", 1)
-        self.options = {
-            "epochs": 1,
-            "lr": 0.5 / (features + 1),
-            **options,
-        }  # a stable rate: |x_ij| < 1
-        rng = np.random.default_rng(0)
-        self.X = rng.uniform(-1, 1, (rows, features))
-        self.y = self.X @ rng.uniform(-1, 1, features) + rng.normal(size=rows)
-        self.seconds: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
-        self.round(measure=False)
-        start = time.perf_counter()
-        for done in range(max_rounds):
-            if done >= MIN_ROUNDS and time.perf_counter() - start > BUDGET:
-                break
-            self.round(measure=True)
-
-    def round(self, measure: bool) -> None:
-        """Let each backend have its turn. All must give the same bytes."""
-        digests = {}
-        for backend in BACKENDS:
-            if measure:
-                start = time.perf_counter()
-                while time.perf_counter() - start < WARM_UP:
-                    self.fit(backend)
-                start = time.perf_counter()
-            result = self.fit(backend)
-            if measure:
-                self.seconds[backend].append(time.perf_counter() - start)
-            digests[backend] = result.digest
-        assert len(set(digests.values())) == 1, f"{self.name}: different bytes, {digests}"
+        self.X, self.y, lr = _bench.work(rows, features)
+        self.options = {"epochs": 1, "lr": lr, **options}
+        turns = _bench.race(self.fit, BACKENDS, _rounds(max_rounds))
+        assert _bench.agree(turns), f"{self.name}: different bytes, {turns}"
+        self.seconds = {backend: turn.seconds for backend, turn in turns.items()}
 
     def fit(self, backend: str) -> gd.FitResult:
         return gd.fit(self.X, self.y, backend=backend, **self.options)
@@ -73,6 +48,15 @@ class Race:
             lambda: CLOCK.forward(next(coming, 0.0)),
             rounds=max(1, len(seconds)),
         )
+
+
+def _rounds(most: int) -> Iterator[int]:
+    """So many rounds, or fewer where they take long."""
+    start = time.perf_counter()
+    for done in range(most):
+        if done >= MIN_ROUNDS and time.perf_counter() - start > BUDGET:
+            return
+        yield done
 
 
 class Clock:

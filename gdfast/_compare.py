@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gdfast import _backends
+from gdfast import _backends, _text
 from gdfast._fit import fit
 from gdfast.checks import check_int
 from gdfast.errors import DivergenceError
-from gdfast.optimizers import Optimizer, find
+from gdfast.optimizers import Optimizer, for_data
 from gdfast.results import FitResult
 
 if TYPE_CHECKING:
@@ -80,28 +80,16 @@ class Comparison(Mapping[str, FitResult]):
 
         return plot.losses(self, ax=ax, log=log)
 
+    def text(self, reach: float | None = None) -> str:
+        """The table as lines of text."""
+        if reach is None:
+            reach = self.reach
+        head = ["", "loss", "val_loss", f"epochs to {reach:.4g}", "seconds", "ended by"]
+        rows = ([label, *row.values()] for label, row in self.table(reach).items())
+        return _text.table([head, *rows])
+
     def __repr__(self) -> str:
-        head = ("", "loss", "val_loss", f"epochs to {self.reach:.4g}", "seconds", "ended by")
-        rows = [head]
-        for label, row in self.table().items():
-            rows.append(
-                (
-                    label,
-                    f"{row['loss']:.6g}",
-                    "" if math.isnan(row["val_loss"]) else f"{row['val_loss']:.6g}",
-                    "-" if row["epochs"] is None else str(row["epochs"]),
-                    f"{row['seconds']:.3g}",
-                    row["stop_reason"],
-                )
-            )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if k in (0, len(head) - 1) else cell.rjust(width)
-                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        )
+        return self.text()
 
 
 def compare(
@@ -182,7 +170,7 @@ def _labelled(given: Any) -> dict[str, str | Optimizer]:
             if not isinstance(label, str):
                 raise TypeError(f"the labels of optimizers must be text, not {label!r}")
     elif isinstance(given, Sequence) and not isinstance(given, str):
-        records = dict(zip(_labels([find(one) for one in given]), given, strict=True))
+        records = dict(zip(_labels([for_data(one) for one in given]), given, strict=True))
     else:
         raise TypeError(
             f"optimizers must be a mapping label -> optimizer, or a list, not {type(given).__name__}"

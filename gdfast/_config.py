@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 import sys
+from typing import Any
 
 from gdfast import _backends
 from gdfast._floats import denormals_kept
@@ -23,25 +24,35 @@ def show_config() -> str:
     >>> print(gd.show_config())  # doctest: +ELLIPSIS
     gdfast ...
     """
+    values = config()
+    backends = values.pop("backends")
+    lines = [f"{name:<14}  {text}" for name, text in values.items()]
+    lines += [f"{'backend':<14}  {name}: {state}" for name, state in backends.items()]
+    return "\n".join(lines)
+
+
+def config() -> dict[str, Any]:
+    """The same by name; ``backends`` is a mapping."""
     from importlib import metadata  # slow to import, and seldom asked for
 
-    lines = [
-        f"gdfast       {metadata.version('gdfast')}",
-        f"python       {platform.python_version()} ({platform.python_implementation()})",
-        f"machine      {sys.platform}, {platform.machine()}",
-    ]
+    versions = {}
     for name in ("numpy", "numba", "llvmlite"):
         found = importlib.util.find_spec(name) is not None
-        lines.append(f"{name:<12} {metadata.version(name) if found else 'not installed'}")
-    for name, state in _backends.backends().items():
-        lines.append(f"backend      {name}: {state}")
+        versions[name] = metadata.version(name) if found else "not installed"
+    extension = {}
     if _backends.why_not("cpp") is None:
         from gdfast import _core
 
-        lines.append(f"extension    {_core.build}")
-    lines += [
-        f"GDFAST_BACKEND  {os.environ.get('GDFAST_BACKEND') or 'not set'}",
-        f"threads      {_backends.default_threads()} processors at hand",
-        f"denormals    {'kept' if denormals_kept() else 'flushed to zero by another library in this process'}",
-    ]
-    return "\n".join(lines)
+        extension["extension"] = _core.build
+    flushed = "flushed to zero by another library in this process"
+    return {
+        "gdfast": metadata.version("gdfast"),
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "machine": f"{sys.platform}, {platform.machine()}",
+        **versions,
+        **extension,
+        "GDFAST_BACKEND": os.environ.get("GDFAST_BACKEND") or "not set",
+        "threads": f"{_backends.default_threads()} processors at hand",
+        "denormals": "kept" if denormals_kept() else flushed,
+        "backends": _backends.backends(),
+    }

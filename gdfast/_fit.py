@@ -159,9 +159,7 @@ def fit(
     """
     engine = _backends.find(backend)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
-    record = optimizers.find(optimizer, lr)
-    if lr is None and isinstance(optimizer, str):
-        record = optimizers.find(record, record.lr_by_name)
+    record = optimizers.for_data(optimizer, lr)
     matrix = as_matrix(X)
     names = feature_names(X)
     dtype = matrix.dtype

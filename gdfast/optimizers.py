@@ -1318,6 +1318,14 @@ def find(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
     return record if lr is None else record.with_lr(lr)
 
 
+def for_data(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
+    """The same for a fit, where a name alone may stand for ``"auto"``."""
+    record = find(optimizer, lr)
+    if lr is None and isinstance(optimizer, str) and record.lr_by_name is not None:
+        return record.with_lr(record.lr_by_name)
+    return record
+
+
 def to_dict(optimizer: Optimizer) -> dict[str, Any]:
     """The record as what JSON knows."""
     values = {field.name: getattr(optimizer, field.name) for field in fields(optimizer)}

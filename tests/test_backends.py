@@ -19,7 +19,7 @@ MODULES = {
 }
 # From the ground up: a module imports from its own layer and those below.
 LAYERS = [
-    ["_core", "checks", "elementary", "errors", "order"],
+    ["_core", "_text", "checks", "elementary", "errors", "order"],
     ["losses", "matrices", "optimizers", "problem", "schedules"],
     ["_backends"],
     ["_fit", "_floats", "_minimize", "_rates", "_run", "_scaling", "_stepper", "results"],
