@@ -26,7 +26,7 @@ from gdfast.matrices import (
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import Log, Problem, State
 from gdfast.results import FitResult
-from gdfast.schedules import Optimal, Schedule
+from gdfast.schedules import OpenLoop, Schedule
 
 # A loss has diverged when it is this many times that of the start.
 DIVERGENCE_FACTOR = 1e6
@@ -288,7 +288,7 @@ def fit(
 def _schedule(engine: _backends.Backend, problem: Problem, record: Optimizer) -> Schedule:
     """The rates that the record asks for, for this problem."""
     lr, stability = record.lr, record.stability
-    if isinstance(lr, Optimal) and lr.t0 is None:
+    if isinstance(lr, OpenLoop):
         return lr.for_loss(problem.loss)
     if isinstance(lr, str):
         assert stability is not None  # else a record does not take "auto"

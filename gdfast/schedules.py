@@ -37,6 +37,10 @@ class OpenLoop(Schedule, ABC):
     def rates(self, t: Array) -> Array:
         """The rates of epochs or steps t = 0, 1, 2, ..., each a function of its t alone."""
 
+    def for_loss(self, loss: Loss) -> "OpenLoop":
+        """The schedule with what it takes from the loss of a fit."""
+        return self
+
 
 class ClosedLoop(Schedule, ABC):
     """Rates that depend on the losses of the epochs before."""
@@ -238,7 +242,10 @@ class Cosine(OpenLoop):
             raise ValueError(f"lr_min={self.lr_min} is above lr={self.lr}")
 
     def rates(self, t: Array) -> Array:
-        rates: Array = self.lr_min + (self.lr - self.lr_min) * (1 + cospi(t / self.total)) / 2
+        half = cospi(
+            t / (2 * self.total)
+        )  # (1 + cos 2a) / 2 is the square of cos a, which does not cancel
+        rates: Array = self.lr_min + (self.lr - self.lr_min) * (half * half)
         return rates
 
 
@@ -285,6 +292,10 @@ class Warmup(OpenLoop):
             )
         _check_counts(self, "length")
         _check(self, start_factor=True)
+
+    def for_loss(self, loss: Loss) -> "Warmup":
+        """The schedule with what the other one takes from the loss."""
+        return replace(self, schedule=self.schedule.for_loss(loss))
 
     @property
     def per(self) -> str:  # type: ignore[override] # read-only, as all fields are
@@ -382,7 +393,9 @@ class Optimal(OpenLoop):
         _check_per(self)
 
     def for_loss(self, loss: Loss) -> "Optimal":
-        """The schedule with scikit-learn's t0 for this loss."""
+        """The schedule with its t0, or scikit-learn's for this loss."""
+        if self.t0 is not None:
+            return self
         typical = float(np.sqrt(1 / np.sqrt(self.l2)))
         steepness = float(loss.gradient(-typical, 1.0))
         return replace(self, t0=max(1.0, steepness) / (self.l2 * typical))

@@ -60,6 +60,10 @@ def cases():
         "unshuffled": {"shuffle": False, "batch_size": 1},
         "another seed": {"seed": 2**64 - 1, "batch_size": 1},
         "no epoch": {"epochs": 0},
+        "cosine": {"lr": gd.schedules.Cosine(0.125, total=7), "batch_size": 100},
+        "inverse scaling": {"lr": gd.schedules.InverseScaling(0.0625), "batch_size": 7},
+        "warm-up": {"lr": gd.schedules.Warmup(gd.schedules.Exponential(0.125, 0.75), 3)},
+        "adaptive": {"lr": gd.schedules.Adaptive(0.125, patience=1, tol=1.0)},
     }
     return made | {name: ("float64", chosen) for name, chosen in options.items()}
 

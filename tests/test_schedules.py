@@ -161,6 +161,8 @@ def test_optimal_takes_its_t0_from_the_loss():
     t0 = S.Optimal(1e8).for_loss(r.loss).t0
     assert r.history.lr.tolist() == [1 / (1e8 * (t0 + t)) for t in (0, 4, 8)]
     assert r.history.lr[0] == pytest.approx(0.01, rel=1e-12)
+    warm = gd.fit(X, y, lr=S.Warmup(S.Optimal(1e8), length=1), epochs=2)
+    assert warm.history.lr.tolist() == [pytest.approx(0.01 / 3), r.history.lr[0]]
 
 
 def test_divergence_names_the_rate_of_its_epoch():
