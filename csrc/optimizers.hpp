@@ -13,6 +13,24 @@ namespace gdfast {
 // How many numbers a step has at most.
 constexpr index step_numbers = 5;
 
+// The gradient with that of the weight decay.
+template <class T>
+T decayed(T g, T w, T weight_decay) {
+    return weight_decay != 0 ? g + weight_decay * w : g;
+}
+
+// The moving average m moved towards g.
+template <class T>
+T averaged(T m, T g, T take) {
+    return m + take * (g - m);
+}
+
+// Some of the old and some of the new.
+template <class T>
+T mixed(T old, T recent, T keep, T take) {
+    return keep * old + take * recent;
+}
+
 // s[k * stride] is the parameter's k-th state, c the numbers of the step.
 template <class T>
 struct SGD {
@@ -23,11 +41,9 @@ struct SGD {
     explicit SGD(const double *rule) : momentum(T(rule[0])), weight_decay(T(rule[1])), nesterov(rule[2] != 0) {}
 
     T step(T w, T g, T *s, index, const T *c) const {
-        if (weight_decay != 0) {
-            g = g + weight_decay * w;
-        }
+        g = decayed(g, w, weight_decay);
         if (momentum != 0) {
-            s[0] = momentum * s[0] + c[1] * g;
+            s[0] = mixed(s[0], g, momentum, c[1]);
             g = nesterov ? g + momentum * s[0] : s[0];
         }
         return w - c[0] * g;
@@ -42,9 +58,7 @@ struct Adagrad {
     explicit Adagrad(const double *rule) : weight_decay(T(rule[0])), eps(T(rule[2])) {}
 
     T step(T w, T g, T *s, index, const T *c) const {
-        if (weight_decay != 0) {
-            g = g + weight_decay * w;
-        }
+        g = decayed(g, w, weight_decay);
         s[0] = s[0] + g * g;
         return w - c[0] * g / (std::sqrt(s[0]) + eps);
     }
@@ -61,13 +75,11 @@ struct RMSprop {
           centered(rule[5] != 0) {}
 
     T step(T w, T g, T *s, index stride, const T *c) const {
-        if (weight_decay != 0) {
-            g = g + weight_decay * w;
-        }
-        T v = alpha * s[0] + take * g * g;
+        g = decayed(g, w, weight_decay);
+        T v = mixed(s[0], g * g, alpha, take);
         s[0] = v;
         if (centered) {
-            const T m = s[stride] + take * (g - s[stride]);
+            const T m = averaged(s[stride], g, take);
             s[stride] = m;
             v = v - m * m;
             v = v < 0 ? T(0) : v;
@@ -90,12 +102,10 @@ struct Adadelta {
         : rho(T(rule[0])), take(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])) {}
 
     T step(T w, T g, T *s, index stride, const T *c) const {
-        if (weight_decay != 0) {
-            g = g + weight_decay * w;
-        }
-        s[0] = rho * s[0] + take * g * g;
+        g = decayed(g, w, weight_decay);
+        s[0] = mixed(s[0], g * g, rho, take);
         const T delta = std::sqrt(s[stride] + eps) / std::sqrt(s[0] + eps) * g;
-        s[stride] = rho * s[stride] + take * delta * delta;
+        s[stride] = mixed(s[stride], delta * delta, rho, take);
         return w - c[0] * delta;
     }
 };
@@ -113,11 +123,11 @@ struct Adam {
     T step(T w, T g, T *s, index stride, const T *c) const {
         if (decoupled) {
             w = w - c[2] * w;
-        } else if (weight_decay != 0) {
-            g = g + weight_decay * w;
+        } else {
+            g = decayed(g, w, weight_decay);
         }
-        const T m = s[0] + take1 * (g - s[0]);
-        T v = keep2 * s[stride] + take2 * g * g;
+        const T m = averaged(s[0], g, take1);
+        T v = mixed(s[stride], g * g, keep2, take2);
         s[0] = m;
         s[stride] = v;
         if (amsgrad) {
@@ -137,10 +147,8 @@ struct Adamax {
         : take1(T(rule[0])), keep2(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])) {}
 
     T step(T w, T g, T *s, index stride, const T *c) const {
-        if (weight_decay != 0) {
-            g = g + weight_decay * w;
-        }
-        const T m = s[0] + take1 * (g - s[0]);
+        g = decayed(g, w, weight_decay);
+        const T m = averaged(s[0], g, take1);
         const T kept = keep2 * s[stride];
         const T size = std::abs(g) + eps;
         const T u = size < kept ? kept : size;
@@ -162,11 +170,11 @@ struct NAdam {
     T step(T w, T g, T *s, index stride, const T *c) const {
         if (decoupled) {
             w = w - c[4] * w;
-        } else if (weight_decay != 0) {
-            g = g + weight_decay * w;
+        } else {
+            g = decayed(g, w, weight_decay);
         }
-        const T m = s[0] + take1 * (g - s[0]);
-        const T v = keep2 * s[stride] + take2 * g * g;
+        const T m = averaged(s[0], g, take1);
+        const T v = mixed(s[stride], g * g, keep2, take2);
         const T product = s[2 * stride] * c[2];
         s[0] = m;
         s[stride] = v;
@@ -190,11 +198,11 @@ struct RAdam {
     T step(T w, T g, T *s, index stride, const T *c) const {
         if (decoupled) {
             w = w - c[2] * w;
-        } else if (weight_decay != 0) {
-            g = g + weight_decay * w;
+        } else {
+            g = decayed(g, w, weight_decay);
         }
-        const T m = s[0] + take1 * (g - s[0]);
-        const T v = keep2 * s[stride] + take2 * g * g;
+        const T m = averaged(s[0], g, take1);
+        const T v = mixed(s[stride], g * g, keep2, take2);
         s[0] = m;
         s[stride] = v;
         return c[1] > 0 ? w - c[0] * m / (std::sqrt(v) + eps) : w - c[0] * m;
@@ -229,9 +237,7 @@ struct ASGD {
     explicit ASGD(const double *rule) : weight_decay(T(rule[0])) {}
 
     T step(T w, T g, T *, index, const T *c) const {
-        if (weight_decay != 0) {
-            g = g + weight_decay * w;
-        }
+        g = decayed(g, w, weight_decay);
         w = w - c[1] * w;
         return w - c[0] * g;
     }
@@ -247,8 +253,8 @@ struct Lion {
 
     T step(T w, T g, T *s, index, const T *c) const {
         const T m = s[0];
-        T u = sign(keep1 * m + take1 * g);
-        s[0] = keep2 * m + take2 * g;
+        T u = sign(mixed(m, g, keep1, take1));
+        s[0] = mixed(m, g, keep2, take2);
         if (weight_decay != 0) {
             u = u + weight_decay * w;
         }

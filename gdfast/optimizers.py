@@ -153,6 +153,21 @@ def _check_pair(record: Any, name: str, low: Span, high: Span) -> None:
     store_checked(record, **{name: checked})
 
 
+def decayed(g: Any, w: Any, weight_decay: Any) -> Any:
+    """The gradient with that of the weight decay."""
+    return g + weight_decay * w if weight_decay != 0 else g
+
+
+def averaged(m: Any, g: Any, take: Any) -> Any:
+    """The moving average m moved towards g; the form of torch's lerp, which keeps a constant g as it is."""
+    return m + take * (g - m)
+
+
+def mixed(old: Any, new: Any, keep: Any, take: Any) -> Any:
+    """Some of the old and some of the new."""
+    return keep * old + take * new
+
+
 class SGDRule(NamedTuple):
     """The numbers of SGD."""
 
@@ -169,10 +184,9 @@ class SGDRule(NamedTuple):
         return (0.0,) if self.momentum != 0 else ()
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
-        if self.weight_decay != 0:
-            g = g + self.weight_decay * w
+        g = decayed(g, w, self.weight_decay)
         if self.momentum != 0:
-            s[0, j] = self.momentum * s[0, j] + c[1] * g
+            s[0, j] = mixed(s[0, j], g, self.momentum, c[1])
             g = g + self.momentum * s[0, j] if self.nesterov else s[0, j]
         return w - c[0] * g
 
@@ -293,8 +307,7 @@ class AdagradRule(NamedTuple):
         return (self.start,)
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
-        if self.weight_decay != 0:
-            g = g + self.weight_decay * w
+        g = decayed(g, w, self.weight_decay)
         s[0, j] = s[0, j] + g * g
         return w - c[0] * g / (np.sqrt(s[0, j]) + self.eps)
 
@@ -383,12 +396,11 @@ class RMSpropRule(NamedTuple):
         return (0.0, 0.0, 0.0)
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
-        if self.weight_decay != 0:
-            g = g + self.weight_decay * w
-        v = self.alpha * s[0, j] + self.take * g * g
+        g = decayed(g, w, self.weight_decay)
+        v = mixed(s[0, j], g * g, self.alpha, self.take)
         s[0, j] = v
         if self.centered:
-            m = s[1, j] + self.take * (g - s[1, j])
+            m = averaged(s[1, j], g, self.take)
             s[1, j] = m
             v = v - m * m
             v = where(v < 0, like(v, 0.0), v)
@@ -489,11 +501,10 @@ class AdadeltaRule(NamedTuple):
         return (0.0, 0.0)
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
-        if self.weight_decay != 0:
-            g = g + self.weight_decay * w
-        s[0, j] = self.rho * s[0, j] + self.take * g * g
+        g = decayed(g, w, self.weight_decay)
+        s[0, j] = mixed(s[0, j], g * g, self.rho, self.take)
         delta = np.sqrt(s[1, j] + self.eps) / np.sqrt(s[0, j] + self.eps) * g
-        s[1, j] = self.rho * s[1, j] + self.take * delta * delta
+        s[1, j] = mixed(s[1, j], delta * delta, self.rho, self.take)
         return w - c[0] * delta
 
 
@@ -572,10 +583,10 @@ class AdamRule(NamedTuple):
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
         if self.decoupled:
             w = w - c[2] * w
-        elif self.weight_decay != 0:
-            g = g + self.weight_decay * w
-        m = s[0, j] + self.take1 * (g - s[0, j])
-        v = self.keep2 * s[1, j] + self.take2 * g * g
+        else:
+            g = decayed(g, w, self.weight_decay)
+        m = averaged(s[0, j], g, self.take1)
+        v = mixed(s[1, j], g * g, self.keep2, self.take2)
         s[0, j] = m
         s[1, j] = v
         if self.amsgrad:
@@ -711,9 +722,8 @@ class AdamaxRule(NamedTuple):
         return (0.0, 0.0)
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
-        if self.weight_decay != 0:
-            g = g + self.weight_decay * w
-        m = s[0, j] + self.take1 * (g - s[0, j])
+        g = decayed(g, w, self.weight_decay)
+        m = averaged(s[0, j], g, self.take1)
         kept = self.keep2 * s[1, j]
         size = abs(g) + self.eps
         u = where(size < kept, kept, size)
@@ -801,10 +811,10 @@ class NAdamRule(NamedTuple):
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
         if self.decoupled:
             w = w - c[4] * w
-        elif self.weight_decay != 0:
-            g = g + self.weight_decay * w
-        m = s[0, j] + self.take1 * (g - s[0, j])
-        v = self.keep2 * s[1, j] + self.take2 * g * g
+        else:
+            g = decayed(g, w, self.weight_decay)
+        m = averaged(s[0, j], g, self.take1)
+        v = mixed(s[1, j], g * g, self.keep2, self.take2)
         product = s[2, j] * c[2]
         s[0, j] = m
         s[1, j] = v
@@ -910,10 +920,10 @@ class RAdamRule(NamedTuple):
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
         if self.decoupled:
             w = w - c[2] * w
-        elif self.weight_decay != 0:
-            g = g + self.weight_decay * w
-        m = s[0, j] + self.take1 * (g - s[0, j])
-        v = self.keep2 * s[1, j] + self.take2 * g * g
+        else:
+            g = decayed(g, w, self.weight_decay)
+        m = averaged(s[0, j], g, self.take1)
+        v = mixed(s[1, j], g * g, self.keep2, self.take2)
         s[0, j] = m
         s[1, j] = v
         if c[1] > 0:
@@ -1106,8 +1116,7 @@ class ASGDRule(NamedTuple):
         return ()
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
-        if self.weight_decay != 0:
-            g = g + self.weight_decay * w
+        g = decayed(g, w, self.weight_decay)
         w = w - c[1] * w
         return w - c[0] * g
 
@@ -1214,8 +1223,8 @@ class LionRule(NamedTuple):
 
     def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
         m = s[0, j]
-        u = sign(self.keep1 * m + self.take1 * g)
-        s[0, j] = self.keep2 * m + self.take2 * g
+        u = sign(mixed(m, g, self.keep1, self.take1))
+        s[0, j] = mixed(m, g, self.keep2, self.take2)
         if self.weight_decay != 0:
             u = u + self.weight_decay * w
         return w - c[0] * u

@@ -236,7 +236,15 @@ for name in ("value", "gradient"):
 overload(optimizers.step, jit_options=UNCOUNTED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     overload_method(KernelsType, name)(always(method))
-for helper in (elementary.sign, order.mix, order.feistel, order.halves):
+for helper in (
+    elementary.sign,
+    optimizers.decayed,
+    optimizers.averaged,
+    optimizers.mixed,
+    order.mix,
+    order.feistel,
+    order.halves,
+):
     register_jitable(helper)
 
 
