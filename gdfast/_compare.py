@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _text
 from gdfast._fit import fit
-from gdfast.checks import check_int
+from gdfast.checks import check_int, check_number
 from gdfast.errors import DivergenceError
 from gdfast.optimizers import Optimizer, for_data
 from gdfast.results import FitResult
@@ -63,15 +63,16 @@ class Comparison(Mapping[str, FitResult]):
         >>> {label: row["epochs"] for label, row in c.table(reach=120_000).items()}
         {'slow': None, 'fast': 10}
         """
-        if reach is None:
-            reach = self.reach
+        if reach is not None and reach != math.inf:
+            check_number("reach", reach, -math.inf, math.inf)
+        reach = self.reach if reach is None else reach
         return {label: _row(result, reach) for label, result in self.results.items()}
 
     @property
     def reach(self) -> float:
         """The loss that `table` counts the epochs to, if no other is given: 5 % above the lowest final one."""
-        final = [curve[-1] for curve in map(_curve, self.values()) if len(curve)]
-        lowest = float(np.nanmin(final)) if final else math.nan
+        curves = [curve for curve in map(_curve, self.values()) if len(curve)]
+        lowest = min((float(c[-1]) for c in curves if np.isfinite(c[-1])), default=math.nan)
         return lowest + 0.05 * abs(lowest)
 
     def plot(self, ax: "Axes | None" = None, log: bool | None = None) -> "Axes":
@@ -82,10 +83,10 @@ class Comparison(Mapping[str, FitResult]):
 
     def text(self, reach: float | None = None) -> str:
         """The table as lines of text."""
-        if reach is None:
-            reach = self.reach
-        head = ["", "loss", "val_loss", f"epochs to {reach:.4g}", "seconds", "ended by"]
-        rows = ([label, *row.values()] for label, row in self.table(reach).items())
+        table = self.table(reach)
+        shown = self.reach if reach is None else reach
+        head = ["", "loss", "val_loss", f"epochs to {shown:.4g}", "seconds", "ended by"]
+        rows = ([label, *row.values()] for label, row in table.items())
         return _text.table([head, *rows])
 
     def __repr__(self) -> str:
@@ -125,7 +126,7 @@ def compare(
     Raises
     ------
     ValueError, TypeError
-        If an argument is wrong, or two of the optimizers are equal.
+        If an argument is wrong, or two of the optimizers of a list are equal.
 
     Warns
     -----
@@ -144,7 +145,7 @@ def compare(
     >>> list(c), c["Adam"].history.val_loss.shape
     (['SGD', 'Adam'], (100,))
     """
-    records = _labelled(optimizers)
+    records = _labelled(optimizers, fit_options.get("lr"))
     threads = _backends.default_threads() if threads is None else check_int("threads", threads, 1)
     each = max(1, threads // len(records))
 
@@ -162,7 +163,7 @@ def compare(
     return Comparison({label: result for label, (result, _) in zip(records, done, strict=True)})
 
 
-def _labelled(given: Any) -> dict[str, str | Optimizer]:
+def _labelled(given: Any, lr: Any) -> dict[str, str | Optimizer]:
     """Label -> optimizer."""
     if isinstance(given, Mapping):
         records = dict(given)
@@ -170,7 +171,7 @@ def _labelled(given: Any) -> dict[str, str | Optimizer]:
             if not isinstance(label, str):
                 raise TypeError(f"the labels of optimizers must be text, not {label!r}")
     elif isinstance(given, Sequence) and not isinstance(given, str):
-        records = dict(zip(_labels([for_data(one) for one in given]), given, strict=True))
+        records = dict(zip(_labels([for_data(one, lr) for one in given]), given, strict=True))
     else:
         raise TypeError(
             f"optimizers must be a mapping label -> optimizer, or a list, not {type(given).__name__}"

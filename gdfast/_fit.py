@@ -182,10 +182,9 @@ def fit(
             check_representable("clip_norm", clip, dtype)
     formula = losses.find(loss)
     rule = record.rule
-    for numbers in (formula._asdict(), vars(record), rule._asdict()):
-        for name, number in numbers.items():
-            if isinstance(number, float) and name != "lr":
-                check_representable(name, number, dtype)
+    for name, number in formula._asdict().items():
+        check_representable(name, number, dtype)
+    _rates.check_numbers(record, dtype, "X")
     averaged = check_flag("average", average)
     progress = check_flag("progress", progress)
     standardized = check_flag("standardize", standardize)
@@ -293,7 +292,8 @@ def _schedule(engine: _backends.Backend, problem: Problem, record: Optimizer) ->
     if isinstance(lr, str):
         assert stability is not None  # else a record does not take "auto"
         lr = _rates.auto(engine, problem, stability)
-    return _rates.schedule(lr, problem.X.dtype)
+        check_representable("lr", lr, problem.X.dtype)
+    return _rates.schedule(lr)
 
 
 def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:

@@ -29,51 +29,65 @@ MESSAGES = {
     RUNNING: "running",
     STOPPED: "the callback stopped it",
 }
+# f may rise by so much of itself, by rounding, without a warning.
+ROUNDING = 1e-6
+# So many of the last steps are looked at for the curvature.
+LOOK_BACK = 8
 
 
 class Function:
     """The user's functions, called with a copy of x, and checked in what they return."""
 
-    def __init__(self, fun: Any, jac: Any, d: int) -> None:
-        self.fun, self.jac, self.d = fun, jac, d
-        self.calls = 0
+    def __init__(self, fun: Any, jac: Any, x: Array) -> None:
+        self.fun, self.jac = fun, jac
+        self.d, self.dtype = len(x), x.dtype
+        self.calls = self.gradients = 0
 
-    def __call__(self, x: Array) -> tuple[float, Array]:
-        """The value and the gradient."""
+    def __call__(self, x: Array) -> tuple[Any, Array]:
+        """The value and the gradient, in the dtype of x0."""
         try:
-            if self.jac is True:
-                self.calls += 1
-                pair = self.fun(x.copy())
-                if not isinstance(pair, tuple | list) or len(pair) != 2:
-                    raise TypeError(
-                        f"with jac=True fun must return a pair, the value and the gradient; it returned {pair!r}"
-                    )
-                return self.value(pair[0]), self.gradient(pair[1], "the gradient from fun")
-            value = self.only_value(x)
-            if self.jac is None:
-                return value, _numerical_gradient(self.only_value, x.astype(np.float64))
-            return value, self.gradient(self.jac(x.copy()), "jac(x)")
+            value, gradient = self._both(x)
         except Exception as error:
             error.add_note(f"at x = {x}")
             raise
+        self.gradients += 1
+        if self.dtype == np.float64:
+            return value, gradient
+        with np.errstate(over="ignore"):
+            return self.dtype.type(value), gradient.astype(self.dtype)
 
-    def only_value(self, x: Array) -> float:
+    def _both(self, x: Array) -> tuple[float, Array]:
+        if self.jac is True:
+            self.calls += 1
+            pair = self.fun(x.copy())
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise TypeError(
+                    f"with jac=True fun must return a pair, the value and the gradient; it returned {pair!r}"
+                )
+            return _value(pair[0]), self._gradient(pair[1], "the gradient from fun")
+        value = self._only_value(x)
+        if self.jac is None:
+            return value, _numerical_gradient(self._only_value, x.astype(np.float64))
+        return value, self._gradient(self.jac(x.copy()), "jac(x)")
+
+    def _only_value(self, x: Array) -> float:
         self.calls += 1
-        return self.value(self.fun(x.copy()))
+        return _value(self.fun(x.copy()))
 
-    def value(self, value: Any) -> float:
-        number = np.asarray(value)
-        if number.size != 1 or number.dtype.kind not in "fiub":
-            raise TypeError(f"fun(x) must be a real number; it is {value!r}")
-        return float(number.item())
-
-    def gradient(self, gradient: Any, name: str) -> Array:
+    def _gradient(self, gradient: Any, name: str) -> Array:
         g = np.asarray(gradient)
         if g.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers; it is {gradient!r}")
         if g.shape != (self.d,) and not (g.size == 1 == self.d):
             raise ValueError(f"{name} has shape {g.shape}, x has shape ({self.d},)")
         return g.reshape(self.d)
+
+
+def _value(value: Any) -> float:
+    number = np.asarray(value)
+    if number.size != 1 or number.dtype.kind not in "fiub":
+        raise TypeError(f"fun(x) must be a real number; it is {value!r}")
+    return float(number.item())
 
 
 def _numerical_gradient(fun: Callable[[Array], float], x: Array) -> Array:
@@ -111,7 +125,7 @@ def minimize(
         Where to start. float32 keeps its dtype; all else becomes float64.
     jac : callable or True, optional
         The gradient: takes x and returns an array (d,). By default it is found by finite differences, with
-        ``scipy.optimize.approx_fprime``, which needs scipy and d more calls of fun.
+        ``scipy.optimize.approx_fprime``, which needs scipy and d + 1 more calls of fun.
     optimizer : str or record, default "sgd"
         As for `gdfast.fit`.
     lr : float or schedule, optional
@@ -123,21 +137,21 @@ def minimize(
     callback : callable, optional
         Called after each step with the `MinimizeResult` so far; returning True or raising StopIteration stops.
     backend : {"cpp", "numba", "numpy"}, optional
-        What makes the steps, all with the same bits. Default: numba where fun is compiled by it, else the variable
-        GDFAST_BACKEND, or the best available.
+        What makes the steps, all with the same bits. Default: numba where it has compiled fun and jac, else the
+        variable GDFAST_BACKEND, or the best available.
 
     Returns
     -------
     MinimizeResult
         ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``status``, ``message`` as in scipy, and
-        ``path`` and ``fun_path``. ``success`` says whether tol was reached.
+        ``path`` and ``fun_path``. ``success`` says whether tol was reached, which with a tol of 0 it seldom is.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is wrong, or what fun or jac returns. Their own errors are passed on, with a note of x.
     DivergenceError
-        If f or its gradient stops being finite. It holds the partial result.
+        If f, its gradient or x stops being finite. It holds the partial result.
     ImportError
         If jac is None and scipy is not installed.
 
@@ -167,17 +181,19 @@ def minimize(
     jitted = _backends.is_jitted(fun) and (jac is True or _backends.is_jitted(jac))
     engine = _backends.find("numba" if backend is None and jitted else backend)
     record = optimizers.find(optimizer, lr)
-    if isinstance(record.lr, str):
-        raise ValueError('lr="auto" needs the curvature of data: pass a number or a schedule')
+    schedule = _rates.schedule(record.lr)
     x = as_point(x0)
     d, dtype = len(x), x.dtype
     maxiter = check_int("maxiter", maxiter, 0)
     tol = check_number("tol", tol, 0, math.inf)
 
-    function = Function(fun, jac, d)
+    function = Function(fun, jac, x)
+    _rates.check_numbers(record, dtype, "x0")
     value, gradient = function(x)
     grad = gradient.astype(dtype)
-    if not (math.isfinite(value) and np.isfinite(grad).all()):
+    with np.errstate(over="ignore"):
+        limit = dtype.type(tol)
+    if not (np.isfinite(value) and np.isfinite(grad).all()):
         raise ValueError(
             f"at x0 = {x} f is {value} and its gradient {grad}: start where both are finite"
         )
@@ -185,25 +201,25 @@ def minimize(
     values = np.empty(maxiter + 1, dtype)
     path[0], values[0] = x, value
     slots = np.tile(np.array(record.rule.initial, dtype)[:, None], d)
-    pace = Pace(record, _rates.schedule(record.lr, dtype), 1, dtype)
+    pace = Pace(record, schedule, 1, dtype)
     one_by_one = callback is not None or pace.heeds
     compiled = jitted and engine.NAME == "numba"
     called = (fun, None if jac is True else jac) if compiled else (function, None)
 
     def result(status: int, made: int) -> MinimizeResult:
-        calls = made + 1 if compiled else function.calls
+        unseen = made if compiled else 0  # calls from compiled code
         return MinimizeResult(
             x=path[made].copy(),
             fun=float(values[made]),
             jac=grad.copy(),
             nit=made,
-            nfev=calls,
-            njev=made + 1,
+            nfev=function.calls + unseen,
+            njev=function.gradients + unseen,
             success=status == REACHED,
             status=status,
             message=MESSAGES[status].format(tol=tol, maxiter=maxiter),
-            path=path[: made + 1],
-            fun_path=values[: made + 1],
+            path=path[: made + 1] if status == RUNNING else path[: made + 1].copy(),
+            fun_path=values[: made + 1] if status == RUNNING else values[: made + 1].copy(),
             optimizer=record,
             backend=engine.NAME,
         )
@@ -211,33 +227,38 @@ def minimize(
     made, status = 0, None
     while status is None:
         last = min(made + 1, maxiter) if one_by_one else maxiter
-        _, numbers = pace.coming(range(made, last), made)
         first = made
-        made, why = engine.minimize(
-            *called,
-            record.rule,
-            x,
-            grad,
-            slots,
-            numbers,
-            dtype.type(tol),
-            np.finfo(dtype).max,
-            path[: last + 1],
-            values,
-            first,
-        )
+        try:
+            made, why = engine.minimize(
+                *called,
+                record.rule,
+                x,
+                grad,
+                slots,
+                pace.coming(made, last - made) if last > made else np.empty((1, 1), dtype),
+                limit,
+                np.finfo(dtype).max,
+                path[: last + 1],
+                values,
+                first,
+            )
+        except Exception as error:
+            if compiled:
+                error.add_note(f"at x = {x}")
+            raise
         if why == DIVERGED:
-            lost = result(LOST, made)
             rate = pace.rate(made - 1)
+            stable = _stable_rate(record, path[:made], function)
+            lost = result(LOST, made)
             raise DivergenceError(
                 f"f is {lost.fun} and its gradient {lost.jac} after step {made}, at x = {lost.x}; "
-                f"{_advice(lost, function, rate)}",
+                f"{_advice(record, stable, rate)}",
                 result=lost,
                 epoch=made,
                 lr=rate,
-                stable_lr=_stable_rate(lost, function),
+                stable_lr=stable,
             )
-        if why == TOL or (np.abs(grad) <= tol).all():
+        if why == TOL or (np.abs(grad) <= limit).all():
             status = REACHED
         elif made == maxiter:
             status = SPENT
@@ -246,36 +267,50 @@ def minimize(
                 pace.heed(float(values[made]))
             if callback is not None and stops(callback, result(RUNNING, made)):
                 status = STOPPED
-    found = result(status, made)
-    if found.fun > values[0]:
+    begin, end = float(values[0]), float(values[made])
+    if end - begin > ROUNDING * (abs(begin) + abs(end)):
+        stable = _stable_rate(record, path[: made + 1], function)
         warnings.warn(
-            f"f rose from {values[0]:.6g} to {found.fun:.6g}: {_advice(found, function, pace.rate(0))}",
+            f"f rose from {begin:.6g} to {end:.6g}: {_advice(record, stable, pace.rate(0))}",
             RuntimeWarning,
             stacklevel=3,  # past the decorator, to the caller
         )
-    return found
+    return result(status, made)
 
 
-def _stable_rate(result: MinimizeResult, function: Function) -> float | None:
-    """The largest stable rate, if f had everywhere the curvature that the first step met."""
-    stability = result.optimizer.stability
-    if stability is None or result.nit == 0:
+def _stable_rate(record: Optimizer, path: Array, function: Function) -> float | None:
+    """The largest stable rate, if f had everywhere the largest curvature that some steps met: the first and the last.
+
+    A path that diverges comes to lie in the direction of the largest.
+    """
+    stability = record.stability
+    if stability is None or len(path) < 2:
         return None
+    largest = 0.0
     with np.errstate(all="ignore"):
-        (_, g0), (_, g1) = function(result.path[0]), function(result.path[1])
-        curvature = np.linalg.norm(g1 - g0) / np.linalg.norm(result.path[1] - result.path[0])
-    curvature += stability.weight_decay
-    return stability.full_batch / float(curvature) if 0 < curvature < math.inf else None
+        for k in {0, *range(max(0, len(path) - 1 - LOOK_BACK), len(path) - 1)}:
+            (_, g0), (_, g1) = function(path[k]), function(path[k + 1])
+            curvature = float(_length(g1 - g0) / _length(path[k + 1] - path[k]))
+            largest = max(largest, curvature if math.isfinite(curvature) else 0.0)
+    largest += stability.weight_decay
+    return stability.full_batch / largest if largest > 0 else None
 
 
-def _advice(result: MinimizeResult, function: Function, rate: float) -> str:
+def _length(v: Array) -> Any:
+    """The Euclidean length, also where squares overflow."""
+    largest = np.abs(v).max()
+    return largest * np.linalg.norm(v / largest) if largest > 0 else largest
+
+
+def _advice(record: Optimizer, stable: float | None, rate: float) -> str:
     """Which rate may work, where this one did not."""
-    if result.optimizer.stability is None:
-        return _rates.smaller(result.optimizer, rate)
-    stable = _stable_rate(result, function)
+    if record.stability is None:
+        return _rates.smaller(record, rate)
     if stable is None:
         return "try a smaller lr"
-    return f"by the curvature along the first step, rates below {_rates.round_down(stable):.6g} are stable"
+    return (
+        f"by the curvature met on the way, rates below {_rates.round_down(stable):.6g} are stable"
+    )
 
 
 def scipy_method(
@@ -293,12 +328,14 @@ def scipy_method(
     callable
         What ``scipy.optimize.minimize`` takes as ``method``. Its ``tol`` and ``options`` (``maxiter``) are those of
         `gdfast.minimize`. Its callback is called as scipy's methods do: with x, or with a result where its only
-        parameter is called ``intermediate_result``. The result has ``path`` and ``fun_path`` besides scipy's fields.
+        parameter is called ``intermediate_result``; unknown options are warned of. The result has ``path`` and
+        ``fun_path`` besides scipy's fields.
 
     Raises
     ------
-    ValueError
-        When called with bounds, constraints, hess or hessp, which gradient descent has no use for.
+    ValueError, TypeError, BackendError
+        If an argument is wrong; and when called with bounds, constraints, hess or hessp, which gradient descent has no
+        use for.
 
     References
     ----------
@@ -314,6 +351,8 @@ def scipy_method(
     array([1., 1.])
     """
     record = optimizers.find(optimizer, lr)
+    _rates.schedule(record.lr)
+    _backends.find(backend)
 
     def method(
         fun: Callable[..., Any],
@@ -328,13 +367,17 @@ def scipy_method(
         callback: Callable[..., Any] | None = None,
         maxiter: int = 100,
         tol: float = 0.0,
+        **unknown: Any,
     ) -> Any:
-        from scipy.optimize import OptimizeResult
+        from scipy.optimize import OptimizeWarning
 
         refused = {"bounds": bounds, "constraints": constraints, "hess": hess, "hessp": hessp}
         for name, value in refused.items():
-            if value is not None and value != ():
+            if value is not None and not (isinstance(value, list | tuple) and not value):
                 raise ValueError(f"{type(record).__name__} takes no {name}")
+        if unknown:
+            names = ", ".join(unknown)
+            warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=3)
         found = minimize(
             (lambda x: fun(x, *args)) if args else fun,
             x0,
@@ -345,15 +388,23 @@ def scipy_method(
             callback=None if callback is None else _as_scipy_calls(callback),
             backend=backend,
         )
-        return OptimizeResult(vars(found))
+        return _as_scipy_returns(found)
 
     return method
 
 
 def _as_scipy_calls(callback: Callable[..., Any]) -> Callable[[MinimizeResult], Any]:
     """A callback that is given x, or the result by its name, as its signature asks."""
+    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
+        return lambda result: callback(intermediate_result=_as_scipy_returns(result))
+    return lambda result: callback(result.x.copy())
+
+
+def _as_scipy_returns(result: MinimizeResult) -> Any:
+    """A result of scipy, whose arrays may be changed."""
     from scipy.optimize import OptimizeResult
 
-    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
-        return lambda result: callback(intermediate_result=OptimizeResult(vars(result)))
-    return lambda result: callback(result.x.copy())
+    values = vars(result).items()
+    return OptimizeResult(
+        {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in values}
+    )

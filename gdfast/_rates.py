@@ -11,7 +11,7 @@ from gdfast._backends import Backend
 from gdfast.checks import check_representable
 from gdfast.losses import HalfSquaredError
 from gdfast.matrices import check_finite
-from gdfast.optimizers import Optimizer, Stability
+from gdfast.optimizers import Optimizer, Rate, Stability
 from gdfast.problem import Array, Problem
 from gdfast.schedules import ClosedLoop, Constant, OpenLoop, Schedule
 
@@ -43,14 +43,34 @@ class Pace:
         assert isinstance(self.schedule, ClosedLoop)
         self.heard = self.schedule.heed(self.heard, loss)
 
-    def coming(self, epochs: range, steps: int) -> tuple[Array, Array]:
-        """The first rate of each of these epochs, and the numbers of their steps, so many having been made before."""
-        count = len(epochs) * self.steps_an_epoch
+    def rates(self, epochs: Array) -> Array:
+        """The first rate of each of these epochs; one number where all are the same."""
+        schedule = self.schedule
+        if isinstance(schedule, ClosedLoop):
+            return np.array([self.heard.rate])
+        if isinstance(schedule, Constant):
+            return np.array([schedule.lr])
+        assert isinstance(schedule, OpenLoop)
         with np.errstate(all="ignore"):
-            by_epoch, by_step = self._rates(epochs, steps)
-            if len(by_step) == 1 and count > FEW:
-                count = self._unsettled(by_step, steps, count)
-            return by_epoch, self._numbers(by_step, steps + 1, count)
+            return schedule.rates(
+                epochs * self.steps_an_epoch if schedule.per == "step" else epochs
+            )
+
+    def coming(self, steps: int, count: int) -> Array:
+        """The numbers of the next `count` steps after so many. The last row is for all that follow."""
+        schedule = self.schedule
+        with np.errstate(all="ignore"):
+            if isinstance(schedule, OpenLoop) and schedule.per == "step":
+                rates = schedule.rates(np.arange(steps, steps + count))
+            else:
+                epoch = steps // self.steps_an_epoch
+                end = (steps + count - 1) // self.steps_an_epoch + 1
+                rates = self.rates(np.arange(epoch, end))
+                if len(rates) > 1:
+                    rates = rates[np.arange(steps, steps + count) // self.steps_an_epoch - epoch]
+            if len(rates) == 1 and count > FEW:
+                count = self._unsettled(rates, steps, count)
+            return self._numbers(rates, steps + 1, count)
 
     def _numbers(self, rates: Array, first: int, count: int) -> Array:
         """The numbers of so many steps, a row each; one row where they agree whatever the step."""
@@ -69,34 +89,23 @@ class Pace:
         return min(some, count)
 
     def rate(self, epoch: int) -> float:
-        """The first rate of an epoch, where each has one step."""
-        return float(self._rates(range(epoch, epoch + 1), epoch)[0][0])
-
-    def _rates(self, epochs: range, steps: int) -> tuple[Any, Array]:
-        """The rates by epoch and by step, one number where all are the same."""
-        schedule = self.schedule
-        if isinstance(schedule, ClosedLoop):
-            rate = np.array([self.heard.rate])
-            return rate, rate
-        if isinstance(schedule, Constant):
-            rate = np.array([schedule.lr])
-            return rate, rate
-        assert isinstance(schedule, OpenLoop)
-        if schedule.per == "step":
-            by_step = schedule.rates(np.arange(steps, steps + len(epochs) * self.steps_an_epoch))
-            return by_step[:: self.steps_an_epoch], by_step
-        by_epoch = schedule.rates(np.arange(epochs.start, epochs.stop))
-        if len(epochs) == 1:
-            return by_epoch, by_epoch
-        return by_epoch, np.repeat(by_epoch, self.steps_an_epoch)
+        """The first rate of an epoch."""
+        return float(self.rates(np.array([epoch]))[0])
 
 
-def schedule(lr: float | Schedule, dtype: np.dtype[Any]) -> Schedule:
+def check_numbers(optimizer: Optimizer, dtype: np.dtype[Any], whose: str = "params") -> None:
+    """Check that float32, if that is the dtype, can hold an optimizer's numbers."""
+    for numbers in (vars(optimizer), optimizer.rule._asdict()):
+        for name, number in numbers.items():
+            if isinstance(number, float):
+                check_representable(name, number, dtype, whose)
+
+
+def schedule(lr: Rate) -> Schedule:
     """The schedule itself, or a constant one."""
-    if not isinstance(lr, float):
-        return lr
-    check_representable("lr", lr, dtype)
-    return Constant(lr)
+    if isinstance(lr, str):
+        raise ValueError(f'lr="{lr}" needs the curvature of data: pass a number or a schedule')
+    return Constant(lr) if isinstance(lr, float) else lr
 
 
 def smaller(optimizer: Optimizer, highest: float) -> str:

@@ -120,7 +120,8 @@ class Run:
         keys = np.empty((epochs, 0), np.uint64)
         if self.seed is not None:
             keys = order.round_keys(self.seed, coming)
-        self.lr[part], numbers = self.pace.coming(coming, self.state.steps)
+        self.lr[part] = self.pace.rates(np.arange(coming.start, coming.stop))
+        numbers = self.pace.coming(self.state.steps, epochs * self.pace.steps_an_epoch)
         params = self.log.params[part]
         if self.held_out is not None and not self.traced:
             params = np.empty((epochs, len(self.state.params)), params.dtype)

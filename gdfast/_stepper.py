@@ -1,5 +1,6 @@
 """`Stepper`: the optimizers' steps for people with a model of their own."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, optimizers
 from gdfast._floats import standard
-from gdfast.checks import check_int
+from gdfast.checks import check_int, check_number
 from gdfast.matrices import check_finite
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import Array
@@ -78,29 +79,32 @@ class Stepper:
     ) -> None:
         self._engine = _backends.find(backend)
         record = optimizers.find(optimizer, lr)
-        if isinstance(record.lr, str):
-            raise ValueError('lr="auto" needs the curvature of data: pass a number or a schedule')
+        schedule = _rates.schedule(record.lr)
         self._rule = record.rule
-        self._names = ["params"]
-        self._several = isinstance(params, list | tuple)
         self.params = params
-        arrays: Any = params if self._several else [params]
-        if self._several:
-            self._names = [f"params[{k}]" for k in range(len(arrays))]
-        for name, array in zip(self._names, arrays, strict=True):
-            _check_params(name, array)
-        if not arrays or len({array.dtype for array in arrays}) > 1:
-            raise ValueError("params must be one array or several, all float32 or all float64")
-        self._arrays = [array.reshape(-1) for array in arrays]
+        self._several = isinstance(params, list | tuple)
+        given: Any = params if self._several else [params]
+        if not given:
+            raise ValueError("params is empty: there is nothing to train")
+        self._arrays = [_checked(self._name(k), array) for k, array in enumerate(given)]
+        for k, array in enumerate(self._arrays):
+            for other in range(k):
+                if np.may_share_memory(array, self._arrays[other]):
+                    raise ValueError(f"{self._name(other)} and {self._name(k)} share memory")
         dtype = self._arrays[0].dtype
+        if any(array.dtype != dtype for array in self._arrays):
+            raise ValueError("params must be all float32 or all float64")
+        _rates.check_numbers(record, dtype)
         initial = np.array(self._rule.initial, dtype)[:, None]
-        self._slots = [np.tile(initial, len(array)) for array in self._arrays]
+        self._slots = [np.tile(initial, array.size) for array in self._arrays]
         self._steps_per_epoch = check_int("steps_per_epoch", steps_per_epoch, 1)
-        schedule = _rates.schedule(record.lr, dtype)
         self._pace = _rates.Pace(record, schedule, self._steps_per_epoch, dtype)
         self._numbers = np.empty((0, 0))
         self._first = self._end = 0  # the steps that these numbers are for
         self.n_steps = 0
+
+    def _name(self, k: int, of: str = "params") -> str:
+        return f"{of}[{k}]" if self._several else of
 
     @property
     def lr(self) -> float:
@@ -113,39 +117,42 @@ class Stepper:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If the gradient has another shape, or a component is not finite; the params are then as they were.
         """
+        if self._several and not isinstance(grad, list | tuple):
+            raise TypeError(f"grad must be a list of arrays, as params is; not {grad!r}")
         given: Any = grad if self._several else [grad]
         if len(given) != len(self._arrays):
             raise ValueError(f"grad has {len(given)} arrays, params has {len(self._arrays)}")
-        grads = []
-        for name, array, g in zip(self._names, self._arrays, given, strict=True):
-            grads.append(_as_gradient(name.replace("params", "grad"), g, array))
+        grads = [
+            _as_gradient(self._name(k, "grad"), g, array)
+            for k, (g, array) in enumerate(zip(given, self._arrays, strict=True))
+        ]
         if self.n_steps >= self._end:
-            self._look_ahead()
+            ahead = 1 if self._pace.heeds else AHEAD
+            self._numbers = self._pace.coming(self.n_steps, ahead)
+            self._first, self._end = self.n_steps, self.n_steps + ahead
         numbers = self._numbers[min(self.n_steps - self._first, len(self._numbers) - 1)]
         for array, g, slots in zip(self._arrays, grads, self._slots, strict=True):
-            self._engine.step(self._rule, array, g, slots, numbers)
+            self._engine.step(self._rule, array.reshape(-1), g, slots, numbers)
         self.n_steps += 1
 
     def heed(self, loss: float) -> None:
-        """Tell the loss of an epoch to a schedule that depends on it (`Adaptive`, `ReduceOnPlateau`)."""
+        """Tell the loss of an epoch to a schedule that depends on it (`Adaptive`, `ReduceOnPlateau`).
+
+        Raises
+        ------
+        ValueError
+            If the schedule does not depend on the loss, or the loss is not finite.
+        """
         if not self._pace.heeds:
             raise ValueError("the schedule does not depend on the loss")
-        self._pace.heed(float(loss))
-        self._end = self.n_steps
-
-    def _look_ahead(self) -> None:
-        """Find the numbers of the steps to come, up to the end of an epoch."""
-        epoch = self.n_steps // self._steps_per_epoch
-        epochs = max(1, AHEAD // self._steps_per_epoch)
-        self._first = epoch * self._steps_per_epoch
-        self._end = self._first + epochs * self._steps_per_epoch
-        _, self._numbers = self._pace.coming(range(epoch, epoch + epochs), self._first)
+        self._pace.heed(check_number("loss", loss, -math.inf, math.inf))
 
 
-def _check_params(name: str, array: Any) -> None:
+def _checked(name: str, array: Any) -> Array:
+    """What can be updated in place."""
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = getattr(array, "dtype", type(array).__name__)
         raise TypeError(
@@ -159,14 +166,16 @@ def _check_params(name: str, array: Any) -> None:
     if array.size == 0:
         raise ValueError(f"{name} is empty")
     check_finite(array, name, "start at finite numbers")
+    return array
 
 
 def _as_gradient(name: str, grad: Any, array: Array) -> Array:
     g = np.asarray(grad)
-    if g.size != array.size or g.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{name} has shape {g.shape} and dtype {g.dtype}: it must hold {array.size} real numbers"
-        )
-    g = np.ascontiguousarray(g.reshape(-1), array.dtype)
+    if g.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {g.dtype}: it must hold real numbers")
+    if g.shape != array.shape and not g.size == array.size == 1:
+        raise ValueError(f"{name} has shape {g.shape}, its params have shape {array.shape}")
+    with np.errstate(over="ignore"):
+        g = np.ascontiguousarray(g, array.dtype)
     check_finite(g, name, "the step was not made")
-    return g
+    return g.reshape(-1)

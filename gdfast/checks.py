@@ -78,14 +78,14 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_representable(name: str, number: float, dtype: np.dtype[Any]) -> None:
+def check_representable(name: str, number: float, dtype: np.dtype[Any], whose: str = "X") -> None:
     """A number that float32, if that is the dtype of X, neither rounds to 0 nor to infinity."""
     if dtype == np.float64:
         return
     with np.errstate(all="ignore"):
         rounded = dtype.type(number)
     if not np.isfinite(rounded) or (rounded == 0 and number != 0):
-        raise ValueError(f"{name}={number} is {rounded} in {dtype}, the dtype of X")
+        raise ValueError(f"{name}={number} is {rounded} in {dtype}, the dtype of {whose}")
 
 
 def store_checked(record: Any, **checked: Any) -> None:

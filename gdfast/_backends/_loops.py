@@ -130,6 +130,7 @@ def minimize(
         kernels.step(rule, x, grad, slots, len(x), c)
         path[k + 1] = x
         values[k + 1], grad[:] = value_and_gradient(fun, jac, x)
-        if not (abs(values[k + 1]) <= bound and kernels.within(grad, bound)):
+        finite = kernels.within(x, bound) and kernels.within(grad, bound)
+        if not (finite and abs(values[k + 1]) <= bound):
             return k + 1, DIVERGED
     return len(path) - 1, RAN

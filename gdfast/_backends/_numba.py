@@ -262,8 +262,55 @@ def where(condition, a, b):  # noqa: ARG001
 @overload(_loops.value_and_gradient)
 def value_and_gradient(fun, jac, x):  # noqa: ARG001
     if isinstance(jac, types.NoneType):
-        return lambda fun, jac, x: fun(x)  # noqa: ARG005
-    return lambda fun, jac, x: (fun(x), jac(x))
+
+        def together(fun, jac, x):  # noqa: ARG001
+            f, g = fun(x.copy())
+            return number(f), gradient_like(g, x)
+
+        return together
+    return lambda fun, jac, x: (number(fun(x.copy())), gradient_like(jac(x.copy()), x))
+
+
+def number(f):
+    """A value that is a number, or an array of one."""
+    return f
+
+
+@overload(number)
+def _number(f):
+    if not isinstance(f, types.Array):
+        return lambda f: f
+
+    def only(f):
+        if f.size != 1:
+            raise ValueError("fun(x) must be a number")
+        return f.flat[0]
+
+    return only
+
+
+def gradient_like(g, x):  # noqa: ARG001
+    """A gradient that has the shape of x."""
+    return g
+
+
+@overload(gradient_like)
+def _gradient_like(g, x):  # noqa: ARG001
+    if not isinstance(g, types.Array):
+
+        def of_one(g, x):
+            if x.size != 1:
+                raise ValueError("the gradient is a number, and x has more than one")
+            return np.full(1, g)
+
+        return of_one
+
+    def checked(g, x):
+        if g.size != x.size:
+            raise ValueError("the gradient has another shape than x")
+        return g
+
+    return checked
 
 
 _descend = compiled(_loops.descend)

@@ -1,0 +1,296 @@
+"""The Stepper: the path of minimize, torch's formulas in plain Python, several arrays, schedules and errors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gdfast as gd
+from gdfast import optimizers, schedules
+
+RATES = {"adadelta": 1.0}
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def gradient(x):
+    return x * (x * x - 1) + 0.1 * x[::-1]
+
+
+@DTYPES
+@pytest.mark.parametrize("name", optimizers.TABLE)
+def test_the_path_is_that_of_minimize(name, dtype, backend):
+    lr = RATES.get(name, 0.05)
+    x0 = np.linspace(-1.2, 1.1, 11).astype(dtype)
+    r = gd.minimize(
+        lambda x: ((x * x - 1) ** 2 / 4 + 0.05 * x * x[::-1]).sum(),
+        x0,
+        jac=gradient,
+        optimizer=name,
+        lr=lr,
+        maxiter=70,
+    )
+    w, path = x0.copy(), [x0]
+    stepper = gd.Stepper(name, w, lr=lr, backend=backend)
+    for _ in range(70):
+        g = gradient(w)
+        given = g.copy()
+        assert stepper.step(g) is None
+        assert np.array_equal(g, given)  # is left as it was
+        path.append(w.copy())
+    assert stepper.params is w
+    assert (stepper.n_steps, stepper.lr) == (70, lr)
+    assert np.array(path).tobytes() == r.path.tobytes()
+
+
+@pytest.mark.parametrize("name", optimizers.TABLE)
+def test_the_gradient_may_be_the_params_themselves(name, backend):
+    a, b = np.ones((2, 9)) * np.arange(9) - 4
+    steppers = [gd.Stepper(name, w, lr=0.01, backend=backend) for w in (a, b)]
+    for _ in range(3):
+        steppers[0].step(a)
+        steppers[1].step(b.copy())
+    assert a.tobytes() == b.tobytes()
+
+
+@given(
+    st.floats(0.01, 1),
+    st.sampled_from([0.0, 0.5, 0.9]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([0.0, 0.1]),
+    st.booleans(),
+    st.lists(st.floats(-10, 10), min_size=1, max_size=9),
+)
+def test_sgd_is_torchs_formula_in_plain_python(lr, momentum, dampening, decay, nesterov, grads):
+    """As in the documentation of torch.optim.SGD."""
+    nesterov = nesterov and momentum > 0 and dampening == 0
+    record = gd.SGD(lr, momentum, dampening, decay, nesterov)
+    w = np.array([1.5])
+    stepper = gd.Stepper(record, w)
+    x, b = 1.5, None
+    for grad in grads:
+        stepper.step([grad])
+        g = grad + decay * x if decay else grad
+        if momentum:
+            b = g if b is None else momentum * b + (1 - dampening) * g
+        d = g if not momentum else g + momentum * b if nesterov else b
+        x = x - lr * d
+        assert w[0] == x
+
+
+@DTYPES
+@pytest.mark.parametrize("name", optimizers.TABLE)
+def test_several_arrays_are_as_each_on_its_own(name, dtype, backend):
+    random = np.random.default_rng(0)
+    shapes = [(), (1,), (3, 4), (2, 1, 5), (17,)]
+    together = [np.array(random.standard_normal(shape), dtype) for shape in shapes]
+    alone = [w.copy() for w in together]
+    stepper = gd.Stepper(name, together, lr=0.05, backend=backend)
+    assert stepper.params is together
+    each = [gd.Stepper(name, w, lr=0.05, backend=backend) for w in alone]
+    for _ in range(5):
+        grads = [random.standard_normal(shape) for shape in shapes]
+        stepper.step(tuple(grads))
+        for one, grad in zip(each, grads, strict=True):
+            one.step(np.asfortranarray(grad).tolist())
+    assert [w.tobytes() for w in together] == [w.tobytes() for w in alone]
+    assert [w.shape for w in together] == shapes
+
+
+# Schedules
+
+
+def rates_applied(schedule, steps_per_epoch, count, optimizer="sgd"):
+    """What each step takes from w, at gradients of 1, and what `lr` was before it."""
+    w, applied, told = np.zeros(1), [], []
+    stepper = gd.Stepper(optimizer, w, lr=schedule, steps_per_epoch=steps_per_epoch)
+    for _ in range(count):
+        told.append(stepper.lr)
+        w[0] = 0
+        stepper.step([1.0])
+        applied.append(-w[0])
+    return applied, told
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 3, 64, 100])
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda per: schedules.Constant(0.5, per=per),
+        lambda per: schedules.StepDecay(1.0, every=2, factor=0.5, per=per),
+        lambda per: schedules.InverseScaling(1.0, per=per),
+        lambda per: schedules.Warmup(schedules.Exponential(1.0, gamma=0.99, per=per), length=5),
+    ],
+    ids=["Constant", "StepDecay", "InverseScaling", "Warmup"],
+)
+def test_epochs_are_counted_in_steps(schedule, per, steps_per_epoch):
+    schedule = schedule(per)
+    t = np.arange(250)
+    expected = schedule.rates(t if per == "step" else t // steps_per_epoch)
+    applied, _ = rates_applied(schedule, steps_per_epoch, 250)
+    assert applied == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "per",
+    ["epoch", pytest.param("step")],
+)
+def test_lr_is_the_rate_of_the_epoch(per):
+    applied, told = rates_applied(schedules.InverseScaling(1.0, per=per), 10, 30)
+    assert told[::10] == applied[::10]
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam", "asgd"])
+def test_numbers_that_change_with_each_step_do_so_beside_a_schedule(name):
+    """Alike whether the steps are looked up 64 at a time, or an epoch."""
+    paths = []
+    for steps_per_epoch in (1, 7, 5000):
+        w = np.ones(3)
+        stepper = gd.Stepper(name, w, lr=0.01, steps_per_epoch=steps_per_epoch)
+        for _ in range(200):
+            stepper.step(gradient(w))
+        paths.append(w.tobytes())
+    assert len(set(paths)) == 1
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.ReduceOnPlateau(1.0, factor=0.5, patience=1),
+        schedules.Adaptive(1.0, patience=2, factor=2.0),
+    ],
+    ids=lambda schedule: type(schedule).__name__,
+)
+@pytest.mark.parametrize("steps_per_epoch", [1, 4])
+def test_heed(schedule, steps_per_epoch, backend):
+    w = np.zeros(2)
+    stepper = gd.Stepper("sgd", w, lr=schedule, steps_per_epoch=steps_per_epoch, backend=backend)
+    state, x = schedule.start(), 0.0
+    for loss in (3, 2, 2, 2, 2, 1, np.float32(1), 1, 1):
+        for _ in range(steps_per_epoch):
+            assert stepper.lr == state.rate
+            stepper.step([1, 1])
+            x -= state.rate
+            assert w.tolist() == [x, x]
+        stepper.heed(loss)
+        state = schedule.heed(state, loss)
+    assert state.rate < 0.5
+
+
+def test_heed_within_an_epoch():
+    """Adam's corrections go on with the step."""
+    a, b = np.ones((2, 3))
+    heeding = gd.Stepper("adam", a, lr=schedules.ReduceOnPlateau(0.1), steps_per_epoch=7)
+    constant = gd.Stepper("adam", b, lr=0.1, steps_per_epoch=7)
+    for k in range(30):
+        heeding.step(gradient(a))
+        constant.step(gradient(b))
+        if k % 3 == 0:
+            heeding.heed(-k)
+        assert a.tolist() == b.tolist()
+
+
+def test_heed_without_a_need():
+    with pytest.raises(ValueError, match="the schedule does not depend on the loss"):
+        gd.Stepper("sgd", np.ones(1)).heed(1.0)
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_heed_of_a_loss_that_is_not_finite(loss):
+    stepper = gd.Stepper("sgd", np.ones(1), lr=schedules.ReduceOnPlateau(1.0))
+    with pytest.raises(ValueError, match="loss"):
+        stepper.heed(loss)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"params": np.ones(2, int)}, TypeError, "params must be an array of float32 or float64"),
+        ({"params": np.ones(2, complex)}, TypeError, "not complex128"),
+        ({"params": [1.0, 2.0]}, TypeError, r"params\[0\] must be an array.*not float"),
+        ({"params": {"w": np.ones(2)}}, TypeError, "not dict"),
+        ({"params": None}, TypeError, "not NoneType"),
+        ({"params": []}, ValueError, "params is empty"),
+        ({"params": [np.ones(2), np.ones(2, "f")]}, ValueError, "all float32 or all float64"),
+        ({"params": np.ones((3, 3))[:, 1]}, ValueError, "params must be C-contiguous"),
+        ({"params": np.ones((3, 3)).T[:2]}, ValueError, "params must be C-contiguous"),
+        ({"params": [np.ones(2), np.ones((3, 2), order="F")]}, ValueError, r"params\[1\] must be"),
+        ({"params": np.broadcast_to(1.0, 1)}, ValueError, "writeable"),
+        ({"params": np.ones((0, 3))}, ValueError, "params is empty"),
+        ({"params": np.array([[0, 1], [np.nan, 1]])}, ValueError, r"params\[1, 0\] is nan: start"),
+        ({"lr": "auto"}, ValueError, "pass a number or a schedule"),
+        ({"optimizer": gd.SGD(lr="auto")}, ValueError, "pass a number or a schedule"),
+        ({"lr": -1}, ValueError, "lr=-1 must be"),
+        ({"params": np.ones(2, "f"), "lr": 1e-50}, ValueError, "lr=1e-50 is 0.0 in float32"),
+        ({"optimizer": "adan"}, ValueError, "did you mean 'adam'"),
+        ({"optimizer": gd.Adam}, TypeError, "a record, not the class Adam"),
+        ({"steps_per_epoch": 0}, ValueError, "steps_per_epoch=0 must be at least 1"),
+        ({"steps_per_epoch": 1.0}, TypeError, "steps_per_epoch must be an integer"),
+        ({"backend": "cuda"}, ValueError, "unknown backend 'cuda'"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        gd.Stepper(**{"optimizer": "sgd", "params": np.ones(2)} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("grads", "message"),
+    [
+        ([np.ones((2, 3))], "grad has 1 arrays, params has 2"),
+        ([np.ones((2, 3)), np.ones(2), 1], "grad has 3 arrays"),
+        ([np.ones((2, 3)), np.ones(3)], r"grad\[1\] has shape \(3,\)"),
+        ([np.ones((2, 2)), np.ones(2)], r"grad\[0\] has shape \(2, 2\)"),
+        ([np.ones((3, 2)), np.ones(2)], r"grad\[0\] has shape"),
+        ([np.ones(6), np.ones(2)], r"grad\[0\] has shape"),
+        ([np.ones((2, 3)), None], r"grad\[1\] has dtype object"),
+        ([np.ones((2, 3)), [1j, 1]], "dtype complex128"),
+        ([np.ones((2, 3)), ["1", "2"]], "dtype <U1"),
+        ([np.ones((2, 3)), [1, np.nan]], r"grad\[1\]\[1\] is nan: the step was not made"),
+        ([np.ones((2, 3)), [-np.inf, 1]], r"grad\[1\]\[0\] is -inf"),
+        ([np.array([[0, 0, 0], [0, np.nan, 0]]), np.ones(2)], r"grad\[0\]\[1, 1\] is nan"),
+    ],
+)
+def test_a_wrong_gradient_leaves_all_as_it_was(grads, message, backend):
+    params = [np.ones((2, 3)), np.ones(2)]
+    fresh = [w.copy() for w in params]
+    stepper = gd.Stepper("adam", params, backend=backend)
+    with pytest.raises((ValueError, TypeError), match=message):
+        stepper.step(grads)
+    assert stepper.n_steps == 0
+    assert [w.tolist() for w in params] == [w.tolist() for w in fresh]
+    good = [np.full((2, 3), 2.0), [1, 3]]
+    stepper.step(good)
+    gd.Stepper("adam", fresh, backend=backend).step(good)
+    assert [w.tobytes() for w in params] == [w.tobytes() for w in fresh]
+
+
+def test_a_gradient_that_float32_does_not_hold():
+    with pytest.raises(ValueError, match=r"grad\[1\] is .*: the step was not made"):
+        gd.Stepper("sgd", np.ones(2, "f")).step([1, 1e300])
+
+
+@pytest.mark.parametrize("grad", [1.0, (g for g in [np.ones(2)])], ids=["number", "generator"])
+def test_what_is_no_list_of_gradients(grad):
+    with pytest.raises((ValueError, TypeError), match="grad "):
+        gd.Stepper("sgd", [np.ones(2)]).step(grad)
+
+
+def test_the_same_array_twice():
+    w = np.ones(2)
+    with pytest.raises(ValueError, match="params"):
+        gd.Stepper("sgd", [w, w])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    [(gd.Adam(eps=1e-60), "eps"), (gd.SGD(weight_decay=1e60), "weight_decay")],
+    ids=["eps", "weight_decay"],
+)
+def test_numbers_of_an_optimizer_that_float32_does_not_hold(optimizer, name):
+    with pytest.raises(ValueError, match=f"^{name}="):
+        gd.Stepper(optimizer, np.ones(2, "f"))
