@@ -434,4 +434,4 @@ def test_threads_are_really_used(backend, threads, eager):
     done.set()
     watcher.join()
     assert (most > before) == (threads > 1)
-    assert most <= before + threads
+    assert most <= before + 2 * threads  # those of a call before are listed for a while
