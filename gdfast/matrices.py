@@ -1,11 +1,12 @@
 """The one place where the user's arrays are checked and converted."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import order
+from gdfast.csr import Csr, as_csr, float_dtype, read_only
 
 Array = NDArray[Any]
 
@@ -25,11 +26,25 @@ class Rows(NamedTuple):
         return Rows(as_matrix(X), as_vector(y, "y", len(y), y.dtype), weights)
 
 
-def as_matrix(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Array:
+@overload
+def as_matrix(
+    X: Any, name: str = ..., dtype: np.dtype[Any] | None = ..., *, sparse: Literal[False] = ...
+) -> Array: ...
+@overload
+def as_matrix(
+    X: Any, name: str = ..., dtype: np.dtype[Any] | None = ..., *, sparse: Literal[True]
+) -> Array | Csr: ...
+def as_matrix(
+    X: Any, name: str = "X", dtype: np.dtype[Any] | None = None, *, sparse: bool = False
+) -> Array | Csr:
     """(n, d) in this dtype, or in float32 or float64 as it comes; C-contiguous, aligned, native, read-only.
 
-    A copy only where it must be one.
+    A copy only where it must be one. A scipy sparse array becomes a `Csr` with `sparse`, and is an error without.
     """
+    if hasattr(X, "tocsr"):
+        if not sparse:
+            raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray()")
+        return as_csr(X, name, dtype)
     a = _as_floats(X, name)
     if a.ndim == 1:
         raise ValueError(
@@ -44,7 +59,7 @@ def as_matrix(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Ar
         raise ValueError(
             f"{name} is empty, shape {a.shape}: it needs at least one row and one feature"
         )
-    return _read_only(a if dtype is None else _cast(a, name, dtype), dtype or a.dtype)
+    return read_only(a if dtype is None else _cast(a, name, dtype), dtype or a.dtype)
 
 
 def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X") -> Array:
@@ -57,7 +72,7 @@ def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = 
         )
     if len(a) != rows:
         raise ValueError(f"{name} has {len(a)} rows, {matrix} has {rows}")
-    return _read_only(_cast(a, name, dtype), dtype)
+    return read_only(_cast(a, name, dtype), dtype)
 
 
 def as_weights(
@@ -65,7 +80,7 @@ def as_weights(
 ) -> Array:
     """The weights of the rows, scaled to mean 1; a single 1 where all rows weigh the same."""
     if sample_weight is None:
-        return _read_only(np.ones(1), dtype)
+        return read_only(np.ones(1), dtype)
     s = as_vector(sample_weight, name, rows, np.dtype(np.float64))
     check_finite(s, name)
     if (s < 0).any():
@@ -74,7 +89,7 @@ def as_weights(
     if not s.any():
         raise ValueError(f"{name} is zero in every row: at least one row must count")
     s = s / s.max()
-    return _read_only(s / (order.sum_rows(s) / np.float64(rows)), dtype)
+    return read_only(s / (order.sum_rows(s) / np.float64(rows)), dtype)
 
 
 def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -100,8 +115,16 @@ def as_point(x0: Any, name: str = "x0") -> Array:
     return np.array(a, a.dtype.newbyteorder("="))
 
 
-def check_finite(a: Array, name: str, advice: str = "remove the row or fill the value in") -> None:
+def check_finite(
+    a: Array | Csr, name: str, advice: str = "remove the row or fill the value in"
+) -> None:
     """Name the first value that is not finite."""
+    if isinstance(a, Csr):
+        found = a.not_finite()
+        if found is not None:
+            i, j, value = found
+            raise ValueError(f"{name}[{i}, {j}] is {value}: {advice}")
+        return
     finite = np.isfinite(a)
     if not finite.all():
         where = _first(~finite)
@@ -121,7 +144,7 @@ def _as_floats(values: Any, name: str) -> Array:
     if type(values) is np.ndarray and values.dtype in (np.float64, np.float32):
         return values
     if hasattr(values, "tocsr"):
-        raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray()")
+        raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, and masked values have no meaning here: pass {name}.filled(value)"
@@ -130,13 +153,7 @@ def _as_floats(values: Any, name: str) -> Array:
         a = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from error
-    if a.dtype.kind in "biu" or a.dtype == np.float16:
-        return a.astype(np.float64)
-    if a.dtype.kind != "f" or a.dtype.itemsize > 8:
-        raise TypeError(
-            f"{name} has dtype {a.dtype}: convert it to float64 or float32, for instance by astype(float)"
-        )
-    return a
+    return a.astype(float_dtype(a.dtype, name), copy=False)
 
 
 def _cast(a: Array, name: str, dtype: np.dtype[Any]) -> Array:
@@ -161,12 +178,3 @@ def _first(marked: NDArray[np.bool_]) -> tuple[int, ...]:
 
 def _place(where: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, where))}]" if where else ""
-
-
-def _read_only(a: Array, dtype: np.dtype[Any]) -> Array:
-    flags = a.flags
-    if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
-        a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    view = a.view()
-    view.flags.writeable = False
-    return view

@@ -1,0 +1,363 @@
+"""Sparse rows: the record that the kernels take, and the way to it from scipy's sparse arrays."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdfast import order
+
+Array = NDArray[Any]
+
+# What is worked on at once: temporaries stay in the cache, whatever the size of the matrix.
+_ROWS = 1 << 12
+_ENTRIES = 1 << 16
+
+_MOST_COLUMNS = 2**31 - 1
+
+
+class Csr(NamedTuple):
+    """Rows of which only some entries are stored; the others are zero.
+
+    Entry k, in row i where ``indptr[i] <= k < indptr[i + 1]``, is ``X[i, indices[k]] = data[k]``. All arrays are
+    native, contiguous, aligned and read-only. Being a record, it has its fields for a length: for the number of rows
+    ask ``shape``.
+    """
+
+    data: Array  # (nnz,) in float32 or float64
+    indices: Array  # (nnz,) in int32, ascending within a row, none twice
+    indptr: Array  # (n + 1,) in int64
+    features: int  # d
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return len(self.indptr) - 1, self.features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the data."""
+        return self.data.dtype
+
+    def astype(self, dtype: np.dtype[Any]) -> "Csr":
+        """The same rows in this dtype; itself where it has it already."""
+        if self.dtype == dtype:
+            return self
+        return self._replace(data=read_only(self.data.astype(dtype)))
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> "Csr":
+        """A copy of the rows where a mask is True, or of the rows with these numbers, in this order."""
+        rows = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        starts = self.indptr[rows]
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(self.indptr[rows + 1] - starts, out=indptr[1:])
+        data = np.empty(indptr[-1], self.dtype)
+        indices = np.empty(indptr[-1], np.int32)
+        for group in _groups(indptr):
+            starts_here, ptr = starts[group], indptr[group.start : group.stop + 1]
+            for part, row in _pieces(ptr):
+                source = np.arange(part.start, part.stop) + (starts_here - ptr[:-1])[row]
+                data[part] = self.data[source]
+                indices[part] = self.indices[source]
+        return Csr(read_only(data), read_only(indices), read_only(indptr), self.features)
+
+    def scaled(self, scale: Array) -> "Csr":
+        """A copy with column j divided by ``scale[j]``."""
+        data = np.empty_like(self.data)
+        for part in _parts(len(data)):
+            np.divide(self.data[part], scale[self.indices[part]], out=data[part])
+        return self._replace(data=read_only(data))
+
+    def dot(self, w: Array) -> Array:
+        """x.w for each row x, with the bits of `order.dot` where w is finite."""
+        return self._row_sums(lambda part: self.data[part] * w[self.indices[part]])
+
+    def squares(self) -> Array:
+        """x.x for each row x, with the bits of `order.squares`."""
+        return self._row_sums(lambda part: self.data[part] * self.data[part])
+
+    def _row_sums(self, terms: Callable[[slice], Array]) -> Array:
+        """Sums over the features in the canonical order; a zero that is left out would change no sum."""
+        out = np.empty(self.shape[0], self.dtype)
+        for group in _groups(self.indptr):
+            lanes = np.zeros((group.stop - group.start, order.LANES), self.dtype)
+            for part, row in _pieces(self.indptr[group.start : group.stop + 1]):
+                lane = self.indices[part] % order.LANES
+                np.add.at(lanes.reshape(-1), row * order.LANES + lane, terms(part))
+            out[group] = order.tree(lanes.T)
+        return out
+
+    def moments(self, weights: Array) -> tuple[Array, Array]:
+        """The weighted means and standard deviations of the columns, (d,) each; all zeros are counted.
+
+        Rows of weight 0 are passed over. The sums are float64's, over a column's entries in the order of the rows and
+        in units of a power of two near the largest of them; the zeros that are not stored come in as one term. Where X
+        is not finite in a column, neither are its moments.
+        """
+        n, d = self.shape
+        weight = np.broadcast_to(weights, (n,))
+        counted, total = np.count_nonzero(weight), order.sum_rows(weight.astype(np.float64))
+
+        def entries() -> Iterator[tuple[Array, Array, Array]]:
+            for group in _groups(self.indptr):
+                here = weight[group].astype(np.float64)
+                for part, row in _pieces(self.indptr[group.start : group.stop + 1]):
+                    w = here[row]
+                    kept = w > 0
+                    yield self.indices[part][kept].astype(np.intp), self.data[part][kept], w[kept]
+
+        count = np.zeros(d, np.int64)
+        stored, largest = np.zeros(d), np.zeros(d)
+        for j, x, w in entries():
+            np.add.at(count, j, 1)
+            np.add.at(stored, j, w)
+            np.maximum.at(largest, j, np.abs(x.astype(np.float64)))
+        absent = np.where(count == counted, 0.0, np.maximum(total - stored, 0))
+        limits = np.finfo(np.float64)
+        exponent = np.clip(np.frexp(largest)[1], limits.minexp + 2, limits.maxexp - 2)
+        unit = np.ldexp(1.0, exponent)
+
+        def column_sums(terms: Callable[[Array, Array], Array]) -> Array:
+            sums = np.zeros(d)
+            for j, x, w in entries():
+                np.add.at(sums, j, w * terms(x / unit[j], j))
+            return sums
+
+        mean: Array = column_sums(lambda u, _: u) / total
+        # What rounding left out: the mean of a constant column is its value.
+        mean += (column_sums(lambda u, j: u - mean[j]) - absent * mean) / total
+        square = column_sums(lambda u, j: (u - mean[j]) * (u - mean[j])) + absent * (mean * mean)
+        deviation = np.sqrt(square / total)
+        return (unit * mean).astype(self.dtype), (unit * deviation).astype(self.dtype)
+
+    def not_finite(self) -> tuple[int, int, Any] | None:
+        """Row, column and value of the first entry that is not finite."""
+        return self.first(lambda part: ~np.isfinite(self.data[part]))
+
+    def first(self, marked: Callable[[slice], NDArray[np.bool_]]) -> tuple[int, int, Any] | None:
+        """Row, column and value of the first entry that is marked."""
+        k = _first(len(self.data), marked)
+        return None if k is None else (_row_of(k, self.indptr), int(self.indices[k]), self.data[k])
+
+
+def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
+    """A scipy sparse array or matrix of any format, in this dtype, or in float32 or float64 as it comes.
+
+    A copy only where it must be one: of CSR with float32 or float64 data, int32 indices and sorted rows, only
+    ``indptr`` is. Entries that are stored twice are added, in the order in which they are stored; zeros
+    that are stored stay.
+
+    Raises
+    ------
+    TypeError
+        If the data are not real numbers, or the indices not integers.
+    ValueError
+        If X is not 2-D, is empty, has more than 2**31 - 1 columns, or if its index arrays contradict each other or its
+        shape; if a number is too large for `dtype`.
+    """
+    if len(X.shape) != 2:
+        advice = f": pass {name}.reshape(1, -1) for one row" if len(X.shape) == 1 else ""
+        raise ValueError(
+            f"{name} has {len(X.shape)} dimensions, shape {X.shape}: it must have 2, (rows, features){advice}"
+        )
+    n, d = map(int, X.shape)
+    if n == 0 or d == 0:
+        raise ValueError(
+            f"{name} is empty, shape {(n, d)}: it needs at least one row and one feature"
+        )
+    if d > _MOST_COLUMNS:
+        raise ValueError(f"{name} has {d} columns: at most {_MOST_COLUMNS} can be numbered")
+    kind = float_dtype(X.dtype, name)
+    if X.format == "csr":
+        _check_compressed(X, name, "row", n, "columns", d)
+    else:
+        _check_other_format(X, name)
+        X = X.tocsr()
+        _check_compressed(X, f"{name}.tocsr()", "row", n, "columns", d)
+    indptr = X.indptr.astype(np.int64, copy=False)
+    data, indices = X.data[: indptr[-1]], X.indices[: indptr[-1]]
+    if not _is_canonical(indptr, indices):
+        data, indices, indptr = _canonical(data, indices, indptr, d)
+    taken = Csr(
+        read_only(data, kind.newbyteorder("=")),
+        read_only(indices, np.dtype(np.int32)),
+        read_only(indptr, np.dtype(np.int64)),
+        d,
+    )
+    return taken if dtype is None else _cast(taken, name, dtype)
+
+
+def float_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
+    """The dtype in which numbers of this one are taken in."""
+    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize == 2):
+        return np.dtype(np.float64)
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise TypeError(
+            f"{name} has dtype {dtype}: convert it to float64 or float32, for instance by astype(float)"
+        )
+    return dtype
+
+
+def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """A view of the array that is contiguous, aligned, native and read-only; of a copy where it must be one."""
+    dtype = a.dtype if dtype is None else dtype
+    flags = a.flags
+    if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
+        a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
+    view = a.view()
+    view.flags.writeable = False
+    return view
+
+
+def _cast(X: Csr, name: str, dtype: np.dtype[Any]) -> Csr:
+    """The rows in this dtype; a number that is too large for it is named."""
+    with np.errstate(over="ignore"):
+        cast = X.astype(dtype)
+    lost = X.first(lambda part: np.isinf(cast.data[part]) & np.isfinite(X.data[part]))
+    if lost is not None:
+        i, j, value = lost
+        raise ValueError(f"{name}[{i}, {j}] is {value}, too large for {dtype}, the dtype of X")
+    return cast
+
+
+def _check_other_format(X: Any, name: str) -> None:
+    """Index arrays that scipy's conversion to CSR would follow blindly."""
+    n, d = X.shape
+    if X.format == "csc":
+        _check_compressed(X, name, "column", d, "rows", n)
+    elif X.format == "bsr":
+        height, width = X.data.shape[1:]
+        _check_compressed(X, name, "row of blocks", n // height, "columns of blocks", d // width)
+    elif X.format == "coo":
+        for axis, size in ("row", n), ("col", d):
+            coordinates = _integers(getattr(X, axis), f"{name}.{axis}")
+            if len(coordinates) != len(X.data):
+                raise ValueError(
+                    f"{name}.{axis} has {len(coordinates)} entries, {name}.data has {len(X.data)}"
+                )
+            k = _first_outside(coordinates, size)
+            if k is not None:
+                raise ValueError(
+                    f"{name}.{axis}[{k}] is {coordinates[k]}, and {name} has shape {X.shape}"
+                )
+    elif X.format == "dia" and len(X.offsets) != len(X.data):
+        raise ValueError(
+            f"{name}.offsets has {len(X.offsets)} entries, and {name}.data has {len(X.data)} diagonals"
+        )
+
+
+def _check_compressed(X: Any, name: str, major: str, n: int, minor: str, d: int) -> None:
+    """That no index of CSR's three arrays, or of CSC's or BSR's, leads outside."""
+    indptr = _integers(X.indptr, f"{name}.indptr")
+    indices = _integers(X.indices, f"{name}.indices")
+    if X.format != "bsr" and X.data.ndim != 1:
+        raise ValueError(f"{name}.data has shape {X.data.shape}: it must be 1-D")
+    if len(indptr) != n + 1:
+        raise ValueError(
+            f"{name}.indptr has {len(indptr)} entries: it must have {n + 1} for shape {X.shape}"
+        )
+    if indptr[0] != 0:
+        raise ValueError(f"{name}.indptr[0] is {indptr[0]}: it must be 0")
+    fallen = _first(n, lambda part: indptr[1:][part] < indptr[:-1][part])
+    if fallen is not None:
+        raise ValueError(
+            f"{name}.indptr[{fallen + 1}] is {indptr[fallen + 1]}, less than "
+            f"{name}.indptr[{fallen}] = {indptr[fallen]}"
+        )
+    nnz = int(indptr[-1])
+    for what, stored in ("indices", indices), ("data", X.data):
+        if nnz > len(stored):
+            raise ValueError(
+                f"{name}.indptr[{n}] is {nnz}, past the end of {name}.{what}, which has {len(stored)} entries"
+            )
+    k = _first_outside(indices[:nnz], d)
+    if k is not None:
+        raise ValueError(
+            f"{name}.indices[{k}] is {indices[k]}, in {major} {_row_of(k, indptr)}, and {name} has {d} {minor}"
+        )
+
+
+def _integers(a: Any, name: str) -> Array:
+    if not isinstance(a, np.ndarray) or a.dtype.kind not in "iu" or a.ndim != 1:
+        raise TypeError(f"{name} must be a 1-D array of integers, not {a!r:.60}")
+    return a
+
+
+def _first_outside(indices: Array, size: int) -> int | None:
+    return _first(len(indices), lambda part: (indices[part] < 0) | (indices[part] >= size))
+
+
+def _is_canonical(indptr: Array, indices: Array) -> bool:
+    """Whether the indices ascend within each row."""
+    for group in _groups(indptr):
+        for part, row in _pieces(indptr[group.start : group.stop + 1], overlap=1):
+            here = indices[part]
+            if ((here[1:] <= here[:-1]) & (row[1:] == row[:-1])).any():
+                return False
+    return True
+
+
+def _canonical(data: Array, indices: Array, indptr: Array, d: int) -> tuple[Array, Array, Array]:
+    """A copy with the indices sorted within each row, and entries of the same place added."""
+    out, places = np.empty_like(data), np.empty(len(data), np.int32)
+    ends, end = np.zeros_like(indptr), 0
+    for group in _groups(indptr):
+        ptr = indptr[group.start : group.stop + 1]
+        here = slice(int(ptr[0]), int(ptr[-1]))
+        row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+        place = row * d + indices[here].astype(np.int64)
+        sorting = np.argsort(place, kind="stable")
+        place = place[sorting]
+        new = np.append(True, place[1:] != place[:-1])[: len(place)]
+        kept = place[new]
+        sums = np.zeros(len(kept), data.dtype)
+        np.add.at(sums, np.cumsum(new) - 1, data[here][sorting])
+        out[end : end + len(kept)] = sums
+        places[end : end + len(kept)] = kept % d
+        ends[group.start + 1 : group.stop + 1] = end + np.cumsum(
+            np.bincount(kept // d, minlength=len(ptr) - 1)
+        )
+        end += len(kept)
+    return out[:end], places[:end], ends
+
+
+def _groups(indptr: Array) -> Iterator[slice]:
+    """Cut the rows into groups of few entries, or of a single row."""
+    first, n = 0, len(indptr) - 1
+    while first < n:
+        fitting = int(np.searchsorted(indptr, indptr[first] + _ENTRIES, side="right")) - 1
+        last = min(max(fitting, first + 1), first + _ROWS, n)
+        yield slice(first, last)
+        first = last
+
+
+def _parts(count: int, start: int = 0) -> Iterator[slice]:
+    """Cut the entries from `start` to `count` into parts."""
+    for first in range(start, count, _ENTRIES):
+        yield slice(first, min(first + _ENTRIES, count))
+
+
+def _pieces(ptr: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
+    """The entries of some rows, part by part: where they stand, and the row of each, from 0.
+
+    With `overlap`, a part begins with that many entries of the one before.
+    """
+    start = int(ptr[0])
+    for part in _parts(int(ptr[-1]), start):
+        whole = slice(max(part.start - overlap, start), part.stop)
+        lengths = np.diff(np.clip(ptr, whole.start, whole.stop))
+        yield whole, np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _first(count: int, marked: Callable[[slice], NDArray[np.bool_]]) -> int | None:
+    """The first of the entries that is marked."""
+    for part in _parts(count):
+        here = marked(part)
+        if here.any():
+            return int(part.start + np.argmax(here))
+    return None
+
+
+def _row_of(k: int, indptr: Array) -> int:
+    return int(np.searchsorted(indptr, k, side="right")) - 1

@@ -1,0 +1,398 @@
+"""The user's data become what the kernels take, without a needless copy, or an error that names the place."""
+
+import re
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+
+from gdfast import csr, matrices, order
+from gdfast.csr import Csr, as_csr
+from gdfast.matrices import as_matrix, as_vector, as_weights, check_finite
+
+FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
+DTYPES = ["float32", "float64"]
+
+
+def sparse(n, d, density=0.3, dtype="float64", seed=0, scale=3):
+    """Random rows with numbers of many magnitudes, some of them negative, some empty."""
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((n, d)) * np.exp(scale * rng.standard_normal((n, d)))
+    a[rng.random((n, d)) >= density] = 0
+    return a.astype(dtype)
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def dense(c):
+    """What scipy makes of the three arrays."""
+    return sp.csr_array((c.data, c.indices, c.indptr), shape=c.shape).toarray()
+
+
+def is_canonical(c):
+    ascending = all(np.all(np.diff(c.indices[a:b]) > 0) for a, b in pairwise(c.indptr))
+    arrays = (c.data, c.indices, c.indptr)
+    flags = all(
+        type(a) is np.ndarray
+        and a.flags.c_contiguous
+        and a.flags.aligned
+        and not a.flags.writeable
+        and a.dtype.isnative
+        for a in arrays
+    )
+    dtypes = c.dtype in DTYPES and c.indices.dtype == np.int32 and c.indptr.dtype == np.int64
+    return ascending and flags and dtypes
+
+
+def contents(X):
+    """All that a sparse array holds, to compare it with itself later."""
+    arrays = {
+        name: np.array(value, copy=True)
+        for name in ("data", "indices", "indptr", "row", "col", "offsets", "rows")
+        if (value := getattr(X, name, None)) is not None and X.format != "dok"
+    }
+    return {name: (a.dtype, a.tolist()) for name, a in arrays.items()} | {
+        "dense": X.toarray().tolist()
+    }
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Several groups of rows, and several parts in a row, also in small matrices."""
+    monkeypatch.setattr(csr, "_ROWS", 3)
+    monkeypatch.setattr(csr, "_ENTRIES", 4)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("kind", ["array", "matrix"])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [*DTYPES, "int8", "bool", "uint64"])
+@pytest.mark.usefixtures("small_pieces")
+def test_every_sparse_format(form, kind, index, dtype):
+    a = sparse(12, 8, seed=1).round().astype(dtype)
+    X = getattr(sp, f"{form}_{kind}")(a)
+    for name in ("indices", "indptr"):
+        if hasattr(X, name):
+            setattr(X, name, getattr(X, name).astype(index))
+    before = contents(X)
+    c = as_csr(X)
+    assert is_canonical(c)
+    assert c.dtype == ("float32" if dtype == "float32" else "float64")
+    assert c.shape == (12, 8)
+    assert np.array_equal(dense(c), a)
+    assert contents(X) == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_csr_is_not_copied(dtype):
+    X = sp.csr_array(sparse(30, 8, dtype=dtype))
+    c = as_csr(X)
+    assert np.shares_memory(c.data, X.data)
+    assert np.shares_memory(c.indices, X.indices)
+    assert X.data.flags.writeable
+    wide = X.copy()
+    wide.indptr, wide.indices = X.indptr.astype(np.int64), X.indices.astype(np.int64)
+    c = as_csr(wide)
+    assert np.shares_memory(c.data, wide.data)
+    assert np.shares_memory(c.indptr, wide.indptr)
+    assert c.indices.dtype == np.int32
+
+
+def test_arrays_longer_than_their_entries():
+    """As scipy leaves them where it deletes."""
+    X = sp.csr_array(sparse(6, 5))
+    X.data, X.indices = np.append(X.data, [np.nan, 7]), np.append(X.indices, [-1, 99])
+    c = as_csr(X)
+    assert len(c.data) == len(c.indices) == c.indptr[-1]
+    check_finite(c, "X")
+
+
+@st.composite
+def triplets(draw):
+    """Rows, columns and numbers, in any order, with repeats."""
+    n, d = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    count = draw(st.integers(0, 40))
+    one = st.tuples(st.integers(0, n - 1), st.integers(0, d - 1), st.integers(-99, 99))
+    entries = sorted(draw(st.lists(one, min_size=count, max_size=count)), key=lambda e: e[0])
+    return n, d, entries
+
+
+@given(
+    triplets(), st.sampled_from(["float64", "float32", "int64", "int8", "bool", "float16", ">f4"])
+)
+def test_unsorted_rows_and_repeated_entries(given_entries, dtype):
+    n, d, entries = given_entries
+    rows, columns, values = np.array(entries, int).reshape(-1, 3).T
+    data, indptr = values.astype(dtype), np.searchsorted(rows, np.arange(n + 1))
+    X = sp.csr_array((n, d), dtype="float64")
+    X.data, X.indices, X.indptr = data, columns.astype(np.int32), indptr.astype(np.int32)
+    X.has_canonical_format = X.has_sorted_indices = True  # a flag that is no longer true
+    c = as_csr(X)
+    expected = np.zeros((n, d), dtype)
+    np.add.at(expected, (rows, columns), data)
+    assert is_canonical(c)
+    assert np.array_equal(dense(c), expected)
+    assert set(zip(rows, columns, strict=True)) == {
+        (i, j) for i in range(n) for j in c.indices[c.indptr[i] : c.indptr[i + 1]]
+    }
+    assert X.data is data
+    assert X.data.tolist() == values.astype(dtype).tolist()
+    assert X.indices.tolist() == columns.tolist()
+
+
+def test_stored_zeros_stay():
+    X = sp.csr_array((np.array([0.0, 1.0, -0.0]), [1, 0, 2], [0, 1, 3]), shape=(2, 3))
+    c = as_csr(X)
+    assert c.data.tolist() == [0.0, 1.0, -0.0]
+    assert c.indices.tolist() == [1, 0, 2]
+
+
+def with_arrays(form="csr", **arrays):
+    """A matrix of 4 x 5 whose index arrays are replaced after scipy has looked at them."""
+    X = getattr(sp, f"{form}_array")(sparse(4, 5, density=1))
+    for name, value in arrays.items():
+        setattr(X, name, np.array(value))
+    return X
+
+
+POINTERS = [0, 5, 10, 15, 20]
+COLUMNS = [0, 1, 2, 3, 4] * 4
+BROKEN = [
+    ({"indptr": [0, 5, 10, 20]}, "X.indptr has 4 entries: it must have 5 for shape (4, 5)"),
+    ({"indptr": [*POINTERS, 20]}, "X.indptr has 6 entries: it must have 5"),
+    ({"indptr": []}, "X.indptr must be a 1-D array of integers, not array([], dtype=float64)"),
+    ({"indptr": [1, 5, 10, 15, 20]}, "X.indptr[0] is 1: it must be 0"),
+    ({"indptr": [-1, 5, 10, 15, 20]}, "X.indptr[0] is -1: it must be 0"),
+    ({"indptr": [0, 7, 3, 15, 20]}, "X.indptr[2] is 3, less than X.indptr[1] = 7"),
+    ({"indptr": [0, 7, 10, 15, 9]}, "X.indptr[4] is 9, less than X.indptr[3] = 15"),
+    ({"indptr": np.uint64([0, 7, 3, 15, 20])}, "X.indptr[2] is 3, less than X.indptr[1] = 7"),
+    ({"indptr": [0, 5, 10, 15, 21]}, "X.indptr[4] is 21, past the end of X.indices, which has 20"),
+    ({"indices": COLUMNS[:-1]}, "X.indptr[4] is 20, past the end of X.indices, which has 19"),
+    ({"data": [1.0] * 19}, "X.indptr[4] is 20, past the end of X.data, which has 19"),
+    ({"data": [[1.0]] * 20}, "X.data has shape (20, 1): it must be 1-D"),
+    ({"indices": [5, *COLUMNS[1:]]}, "X.indices[0] is 5, in row 0, and X has 5 columns"),
+    ({"indices": [*COLUMNS[:12], 9, 3, 4, *COLUMNS[15:]]}, "X.indices[12] is 9, in row 2, and"),
+    ({"indices": [*COLUMNS[:-1], -1]}, "X.indices[19] is -1, in row 3, and X has 5 columns"),
+    ({"indices": [*COLUMNS[:-1], 2**32]}, "X.indices[19] is 4294967296, in row 3"),
+    ({"indices": np.array(COLUMNS) * 1.0}, "X.indices must be a 1-D array of integers"),
+    (
+        {"form": "csc", "indices": [0, 1, 2, 4] + [0, 1, 2, 3] * 4},
+        "X.indices[3] is 4, in column 0, and X has 4 rows",
+    ),
+    ({"form": "csc", "indptr": [0, 4, 8, 12, 20]}, "X.indptr has 5 entries: it must have 6"),
+    ({"form": "bsr", "indices": [0, 1, 2, 3, 99] * 4}, "in row of blocks 0, and X has"),
+    ({"form": "coo", "row": [4] * 20}, "X.row[0] is 4, and X has shape (4, 5)"),
+    ({"form": "coo", "col": [0] * 19 + [-1]}, "X.col[19] is -1, and X has shape (4, 5)"),
+    ({"form": "coo", "data": [1.0] * 21}, "X.row has 20 entries, X.data has 21"),
+    ({"form": "dia", "offsets": [0, 1]}, "X.offsets has 2 entries, and X.data has 8 diagonals"),
+    ({"form": "lil", "rows": [[0], [1], [2], [5]], "data": [[1.0]] * 4}, "X.tocsr().indices[3] is"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "message"), BROKEN, ids=str)
+@pytest.mark.usefixtures("small_pieces")
+def test_broken_index_arrays(arrays, message):
+    if arrays.get("form") == "lil":
+        arrays = arrays | {
+            "rows": np.array([*map(list, arrays["rows"]), []], object)[:-1],
+            "data": np.array([*map(list, arrays["data"]), []], object)[:-1],
+        }
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        as_csr(with_arrays(**arrays))
+
+
+WRONG = [
+    (sp.csr_array((0, 3)), ValueError, "X is empty, shape (0, 3)"),
+    (sp.csr_array((3, 0)), ValueError, "X is empty, shape (3, 0)"),
+    (sp.coo_array(np.ones(4)), ValueError, "X has 1 dimensions, shape (4,): it must have 2"),
+    (sp.csr_array((2, 2**31)), ValueError, "X has 2147483648 columns: at most 2147483647 can"),
+    (sp.csr_array(np.eye(3) * 1j), TypeError, "X has dtype complex128: convert it to float64"),
+]
+if np.dtype(np.longdouble).itemsize > 8:
+    WRONG.append((sp.csr_array(np.eye(3, dtype=np.longdouble)), TypeError, "X has dtype float"))
+
+
+@pytest.mark.parametrize(("X", "error", "message"), WRONG, ids=str)
+def test_sparse_arrays_that_cannot_be_taken(X, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        as_csr(X)
+
+
+def test_the_last_column_that_can_be_numbered():
+    X = sp.csr_array(([1.0], ([1], [2**31 - 2])), shape=(2, 2**31 - 1))
+    c = as_csr(X)
+    assert c.indices.tolist() == [2**31 - 2]
+    assert c.squares().tolist() == [0.0, 1.0]
+
+
+def test_sparse_where_dense_is_needed():
+    S = sp.csr_array(np.ones((3, 1)))
+    advice = re.escape("y is a sparse matrix: pass y.toarray().ravel()")
+    with pytest.raises(TypeError, match=advice):
+        as_vector(S, "y", 3, np.dtype(float))
+    with pytest.raises(TypeError, match=r"^sample_weight is a sparse matrix: pass sample_weight"):
+        as_weights(S, 3, np.dtype(float))
+    with pytest.raises(TypeError, match=r"^coef_init is a sparse matrix: pass coef_init\.toarray"):
+        matrices.as_coef(S, "coef_init", (3,), np.dtype(float))
+    with pytest.raises(TypeError, match=r"^X is a sparse matrix: pass X\.toarray\(\)$"):
+        as_matrix(S)
+    assert type(as_matrix(S, sparse=True)) is Csr
+
+
+def test_sparse_numbers_too_large_for_the_dtype():
+    a = sparse(9, 5, density=1)
+    a[7, 3] = 1e300
+    message = r"^validation X\[7, 3\] is 1e\+300, too large for float32, the dtype of X$"
+    with pytest.raises(ValueError, match=message):
+        as_csr(sp.csc_array(a), "validation X", np.dtype("float32"))
+    a[7, 3] = np.inf  # which it is in float32 too
+    c = as_csr(sp.csr_array(a), "validation X", np.dtype("float32"))
+    assert same_bits(dense(c), a.astype("float32"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.usefixtures("small_pieces")
+def test_sparse_values_that_are_not_finite(value):
+    a = sparse(9, 5, seed=3)
+    check_finite(as_csr(sp.csr_array(a)), "X")
+    a[7, 3] = a[8, 0] = value
+    with pytest.raises(ValueError, match=rf"^X\[7, 3\] is {value}: remove the row or fill"):
+        check_finite(as_csr(sp.csr_array(a)), "X")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("d", [1, 3, 8, 37, 200])
+@pytest.mark.parametrize("pieces", ["small", "whole"])
+def test_products_have_the_bits_of_dense_ones(monkeypatch, dtype, density, d, pieces):
+    if pieces == "small":
+        monkeypatch.setattr(csr, "_ROWS", 7)
+        monkeypatch.setattr(csr, "_ENTRIES", 11)
+    a = sparse(50, d, density, dtype, seed=d)
+    w = sparse(d, 1, 0.9, dtype, seed=1)[:, 0]
+    c = as_csr(sp.csr_array(a))
+    assert same_bits(c.squares(), order.squares(a))
+    assert same_bits(c.dot(w), order.dot(a, w))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("small_pieces")
+def test_chosen_rows(dtype):
+    rng = np.random.default_rng(0)
+    a = sparse(40, 6, dtype=dtype)
+    c = as_csr(sp.csr_array(a))
+    mask = rng.random(40) < 0.5
+    for chosen in (mask, ~mask & False, np.ones(40, bool), rng.integers(0, 40, 60)):
+        taken = c.take(chosen)
+        assert is_canonical(taken)
+        assert same_bits(dense(taken), a[chosen])
+    assert c.astype(np.dtype(dtype)) is c
+    for other in DTYPES:
+        assert is_canonical(c.astype(np.dtype(other)))
+        assert same_bits(dense(c.astype(np.dtype(other))), a.astype(other))
+
+
+def weights_of(kind, n, dtype):
+    rng = np.random.default_rng(5)
+    given = {"none": None, "some": rng.random(n) + 0.1, "with zeros": np.arange(n) % 3}[kind]
+    return as_weights(given, n, np.dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["none", "some", "with zeros"])
+@pytest.mark.usefixtures("small_pieces")
+def test_moments(dtype, kind):
+    a = sparse(60, 7, 0.4, dtype, scale=1)
+    a[:, 1] = 0  # no entry
+    a[:, 2] = 0.1  # constant, in every row
+    a[:, 4] += 1000
+    weights = weights_of(kind, 60, dtype)
+    mean, deviation = as_csr(sp.csr_array(a)).moments(weights)
+    assert mean.dtype == deviation.dtype == dtype
+    w = np.broadcast_to(weights, 60).astype(float)
+    oracle = StandardScaler().fit(a.astype(float), sample_weight=w)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(mean, oracle.mean_, rtol=10 * eps)
+    np.testing.assert_allclose(deviation, np.sqrt(oracle.var_), rtol=10 * eps, atol=1e-16)
+    assert mean[2] == a[0, 2]
+    assert deviation[1] == deviation[2] == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float64", 1e300), ("float64", 1e-300), ("float32", 3e37), ("float32", 1e-38)],
+)
+def test_moments_of_numbers_whose_squares_are_lost(dtype, size):
+    a = sparse(60, 3, 0.5, dtype, scale=0)
+    mean, deviation = as_csr(sp.csr_array(a)).moments(np.ones(1))
+    large = as_csr(sp.csr_array(a * a.dtype.type(size))).moments(np.ones(1))
+    tolerance = 1e-4 if size == 1e-38 else 1e-6  # the smallest numbers have few digits
+    np.testing.assert_allclose(large[0] / size, mean, rtol=tolerance)
+    np.testing.assert_allclose(large[1] / size, deviation, rtol=tolerance)
+
+
+def test_rows_of_weight_0_do_not_count_in_moments():
+    """Not even by numbers near which those of the others vanish."""
+    a = sparse(60, 3, 0.5, scale=0) * 1e-200
+    weights = np.arange(60) % 2 * 2.0
+    mean, deviation = as_csr(sp.csr_array(a[1::2])).moments(np.ones(1))
+    a[::2] = 1e200
+    again = as_csr(sp.csr_array(a)).moments(weights)
+    np.testing.assert_allclose(again, (mean, deviation), rtol=1e-13)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_moments_where_a_value_is_not_finite(value):
+    a = sparse(20, 3, 0.5)
+    a[7, 1] = value
+    with np.errstate(all="ignore"):
+        found = as_csr(sp.csr_array(a)).moments(np.ones(1))
+    for moment in found:
+        assert np.isfinite(moment).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("small_pieces")
+def test_scaled_columns(dtype):
+    a = sparse(20, 6, dtype=dtype)
+    scale = np.linspace(0.1, 3, 6).astype(dtype)
+    c = as_csr(sp.csr_array(a))
+    assert same_bits(dense(c.scaled(scale)), a / scale)
+    assert is_canonical(c.scaled(scale))
+    assert c.scaled(scale).indices is c.indices
+
+
+def peak(work):
+    """The most memory that was in use at once, beyond what was before."""
+    tracemalloc.start()
+    try:
+        kept = work()
+        return kept, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_sparse_rows():
+    """Checks and sums take little beside the matrix, also where a row holds most of it."""
+    rng = np.random.default_rng(0)
+    n, d = 2000, 1_000_000
+    lengths = np.full(n, 500)
+    lengths[3] = 800_000
+    indptr = np.append(0, np.cumsum(lengths)).astype(np.int32)
+    indices = np.concatenate([np.arange(k) * (d // k) for k in lengths]).astype(np.int32)
+    X = sp.csr_array((rng.standard_normal(len(indices)), indices, indptr), shape=(n, d))
+    size = X.data.nbytes + X.indices.nbytes
+    c, used = peak(lambda: as_csr(X))
+    assert used < size / 3
+    for work in (c.squares, lambda: c.dot(np.ones(d)), lambda: check_finite(c, "X")):
+        assert peak(work)[1] < size / 2 + 8 * d
+    assert peak(lambda: c.scaled(np.ones(d)))[1] < 8 * d + 1.1 * c.data.nbytes
+    assert peak(lambda: c.take(np.ones(n, bool)))[1] < 1.5 * size
+    assert peak(lambda: c.moments(np.ones(1)))[1] < 12 * 8 * d
