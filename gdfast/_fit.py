@@ -180,7 +180,7 @@ def fit(
     fit_intercept = check_flag("fit_intercept", fit_intercept)
     record = optimizers.for_data(optimizer, lr)
     formula = losses.find(loss)
-    matrix = as_matrix(X)
+    matrix = as_matrix(X, sparse=True)
     names = feature_names(X)
     rows, features = matrix.shape
     dtype = matrix.dtype
@@ -363,7 +363,7 @@ def _split(data: Rows, validation: Any, seed: int, targets: Coding) -> tuple[Row
             raise ValueError(
                 f"validation has {len(validation)} parts: it must be a pair (Xv, yv) or a fraction"
             )
-        Xv = as_matrix(validation[0], "validation X", dtype)
+        Xv = as_matrix(validation[0], "validation X", dtype, sparse=True)
         rows, columns = Xv.shape
         if columns != d:
             raise ValueError(f"validation X has {columns} features, X has {d}")

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
+from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import as_matrix, feature_names
 from gdfast.optimizers import Optimizer
@@ -146,7 +147,7 @@ class FitResult:
         ValueError
             If X has another number of features, or other names for them.
         """
-        a = as_matrix(X)
+        a = as_matrix(X, sparse=True)
         names = feature_names(X)
         if names and self.feature_names and names != self.feature_names:
             raise ValueError(
@@ -156,10 +157,12 @@ class FitResult:
         if features != self.coef.shape[-1]:
             raise ValueError(f"X has {features} features, the model has {self.coef.shape[-1]}")
         dtype = np.result_type(a.dtype, self.coef)
+        if isinstance(a, Csr):
+            a = a.astype(dtype)
         models = np.column_stack([np.atleast_2d(self.coef), np.atleast_1d(self.intercept)])
         name = self.backend if _backends.why_not(self.backend) is None else "numpy"
         p: Array = _backends.find(name).predict(
-            as_matrix(a.astype(dtype, copy=False)),
+            a if isinstance(a, Csr) else as_matrix(a.astype(dtype, copy=False)),
             len(models),
             models.astype(dtype).ravel(),
             useful_threads(_backends.default_threads(), rows, features),

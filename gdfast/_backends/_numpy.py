@@ -313,7 +313,13 @@ class Lazy:
 def take(rows: Rows, which: Any) -> Rows:
     """Some of the rows: a slice, or their numbers."""
     X, y, weights = rows
-    return Rows(X[which] if isinstance(X, np.ndarray) else X.rows(which), y[which], weights[which] if len(weights) > 1 else weights)
+    if not isinstance(X, Csr):
+        X = X[which]
+    elif isinstance(which, slice):
+        X = X.part(which)
+    else:
+        X = X.take(which)
+    return Rows(X, y[which], weights[which] if len(weights) > 1 else weights)
 
 
 def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
@@ -341,7 +347,7 @@ def add_gradients(
     """Add the gradients of sparse rows, row after row."""
     c = derivatives(rows, loss, outputs, params, scale, row_losses)
     for g, co in zip(np.split(sums, outputs), c, strict=True):
-        rows.X.add(co, g[:-1])
+        rows.X.add_to(g[:-1], co)
         g[-1:] = np.add.accumulate(np.append(g[-1], co))[-1:]
 
 
