@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
+from gdfast.checks import choose
 from gdfast.losses import Loss
 from gdfast.matrices import as_matrix, feature_names
 from gdfast.optimizers import Optimizer
@@ -295,7 +296,7 @@ def load(path: str | PathLike[str]) -> FitResult:
     Raises
     ------
     ValueError
-        If the file is not one of gdfast's.
+        If the file is not one of gdfast's, or names what this version does not know.
     """
     from zipfile import BadZipFile  # slow to import, and needed here alone
 
@@ -308,18 +309,22 @@ def load(path: str | PathLike[str]) -> FitResult:
         raise ValueError(f"{path} was not written by FitResult.save") from error
     if version != 1:
         raise ValueError(f"{path} was written by a later version of gdfast")
-    loss, loss_numbers = meta.pop("loss")
-    optimizer = meta.pop("optimizer")
-    names = meta.pop("feature_names")
     prefix = "history."
-    return FitResult(
-        coef=arrays["coef"],
-        intercept=float(arrays["intercept"]),
-        history=History(
-            **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-        ),
-        loss=losses.TABLE[loss](**loss_numbers),
-        optimizer=optimizers.from_dict(optimizer),
-        feature_names=None if names is None else tuple(names),
-        **meta,
-    )
+    try:
+        loss, loss_numbers = meta.pop("loss")
+        names = meta.pop("feature_names")
+        return FitResult(
+            coef=arrays["coef"],
+            intercept=float(arrays["intercept"]),
+            history=History(
+                **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+            ),
+            loss=choose("loss", loss, losses.TABLE)(**loss_numbers),
+            optimizer=optimizers.from_dict(meta.pop("optimizer")),
+            feature_names=None if names is None else tuple(names),
+            **meta,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} was written by a later version of gdfast, or changed since: {error}"
+        ) from error
