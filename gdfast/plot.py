@@ -410,7 +410,7 @@ class Path(NamedTuple):
 
     points: Floats  # the finite iterates and their values, (n, d + 1)
     framed: Floats  # those of them that the axes have room for
-    lost: bool
+    lost: bool  # whether f stopped being finite
 
 
 class Spot:
@@ -447,8 +447,8 @@ def _paths(result: Any, d: int) -> dict[str, Path]:
         if not len(points):
             raise ValueError(f"the path of {of} has no finite iterate")
         lost = found.status == LOST or len(points) < len(table)
-        climbs = lost or points[-1, -1] > points[0, -1]
-        paths[label] = Path(points, points[: _near(points) if climbs else None], lost)
+        followed = not lost and points[-1, -1] <= VAST
+        paths[label] = Path(points, points if followed else points[: _near(points)], lost)
     return paths
 
 
