@@ -180,7 +180,7 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
     if not _is_canonical(indptr, indices):
         data, indices, indptr = _canonical(data, indices, indptr, d)
     taken = Csr(
-        read_only(data, kind.newbyteorder("=")),
+        read_only(data, kind),
         read_only(indices, np.dtype(np.int32)),
         read_only(indptr, np.dtype(np.int64)),
         d,
@@ -196,7 +196,7 @@ def float_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
         raise TypeError(
             f"{name} has dtype {dtype}: convert it to float64 or float32, for instance by astype(float)"
         )
-    return dtype
+    return dtype.newbyteorder("=")
 
 
 def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
@@ -205,7 +205,7 @@ def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
     flags = a.flags
     if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
         a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    view = a.view()
+    view = a.view(np.ndarray)
     view.flags.writeable = False
     return view
 
