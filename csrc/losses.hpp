@@ -2,7 +2,11 @@
 // formulas, and what they are for.
 #pragma once
 
+#include "elementary.hpp"
+#include "order.hpp"
 #include "table.hpp"
+
+#include <cmath>
 
 namespace gdfast {
 
@@ -34,6 +38,188 @@ struct HalfSquaredError {
 };
 
 template <class T>
-using Losses = Table<SquaredError<T>, HalfSquaredError<T>>;
+struct Huber {
+    static constexpr const char *name = "huber";
+    T delta;
+    explicit Huber(const double *fields) : delta(T(fields[0])) {}
+
+    T value(T p, T y) const {
+        const T r = p - y;
+        const T c = gradient(p, y);
+        return c * (r - T(0.5) * c);
+    }
+    T gradient(T p, T y) const {
+        const T r = p - y;
+        return r < -delta ? -delta : r > delta ? delta : r;
+    }
+};
+
+template <class T>
+struct EpsilonInsensitive {
+    static constexpr const char *name = "epsilon_insensitive";
+    T epsilon;
+    explicit EpsilonInsensitive(const double *fields) : epsilon(T(fields[0])) {}
+
+    T value(T p, T y) const {
+        const T beyond = std::abs(p - y) - epsilon;
+        return beyond <= 0 ? T(0) : beyond;
+    }
+    T gradient(T p, T y) const {
+        const T r = p - y;
+        return std::abs(r) <= epsilon ? T(0) : sign(r);
+    }
+};
+
+template <class T>
+struct SquaredEpsilonInsensitive {
+    static constexpr const char *name = "squared_epsilon_insensitive";
+    T epsilon;
+    explicit SquaredEpsilonInsensitive(const double *fields) : epsilon(T(fields[0])) {}
+
+    T value(T p, T y) const {
+        const T beyond = std::abs(p - y) - epsilon;
+        return beyond <= 0 ? T(0) : beyond * beyond;
+    }
+    T gradient(T p, T y) const {
+        const T r = p - y;
+        const T beyond = std::abs(r) - epsilon;
+        return beyond <= 0 ? T(0) : (beyond + beyond) * sign(r);
+    }
+};
+
+template <class T>
+struct Quantile {
+    static constexpr const char *name = "quantile";
+    T q;
+    explicit Quantile(const double *fields) : q(T(fields[0])) {}
+
+    T value(T p, T y) const { return gradient(p, y) * (p - y); }
+    T gradient(T p, T y) const { return p > y ? T(1) - q : -q; }
+};
+
+template <class T>
+struct Poisson {
+    static constexpr const char *name = "poisson";
+    explicit Poisson(const double *) {}
+
+    T value(T p, T y) const { return T(exp(double(p))) - y * p; }
+    T gradient(T p, T y) const { return T(exp(double(p))) - y; }
+};
+
+template <class T>
+struct Logistic {
+    static constexpr const char *name = "logistic";
+    explicit Logistic(const double *) {}
+
+    T value(T p, T y) const {
+        const double z = double(p * y);
+        return T((z < 0 ? -z : 0.0) + log1p(exp(-std::abs(z))));
+    }
+    T gradient(T p, T y) const {
+        const double z = double(p * y);
+        const double e = exp(-std::abs(z));
+        return -y * T((z < 0 ? 1.0 : e) / (1.0 + e));
+    }
+};
+
+template <class T>
+struct Hinge {
+    static constexpr const char *name = "hinge";
+    explicit Hinge(const double *) {}
+
+    T value(T p, T y) const {
+        const T shortfall = T(1) - y * p;
+        return shortfall <= 0 ? T(0) : shortfall;
+    }
+    T gradient(T p, T y) const { return y * p >= 1 ? T(0) : -y; }
+};
+
+template <class T>
+struct SquaredHinge {
+    static constexpr const char *name = "squared_hinge";
+    explicit SquaredHinge(const double *) {}
+
+    T value(T p, T y) const {
+        const T shortfall = T(1) - y * p;
+        return shortfall <= 0 ? T(0) : shortfall * shortfall;
+    }
+    T gradient(T p, T y) const {
+        const T shortfall = T(1) - y * p;
+        return shortfall <= 0 ? T(0) : -y * (shortfall + shortfall);
+    }
+};
+
+template <class T>
+struct ModifiedHuber {
+    static constexpr const char *name = "modified_huber";
+    explicit ModifiedHuber(const double *) {}
+
+    T value(T p, T y) const {
+        const T z = y * p;
+        return z < -1 ? T(-4) * z : SquaredHinge<T>(nullptr).value(p, y);
+    }
+    T gradient(T p, T y) const { return y * p < -1 ? T(-4) * y : SquaredHinge<T>(nullptr).gradient(p, y); }
+};
+
+template <class T>
+struct Perceptron {
+    static constexpr const char *name = "perceptron";
+    explicit Perceptron(const double *) {}
+
+    T value(T p, T y) const {
+        const T z = y * p;
+        return z >= 0 ? T(0) : -z;
+    }
+    T gradient(T p, T y) const { return y * p > 0 ? T(0) : -y; }
+};
+
+// Of the probabilities exp(p_o) / sum exp(p) of k classes that of class y, negated and by its logarithm.
+template <class T>
+struct Softmax {
+    static constexpr const char *name = "softmax";
+    explicit Softmax(const double *) {}
+
+    T row(const T *p, const T *y, T *c, index k) const {
+        index best = 0;
+        for (index o = 1; o < k; ++o) {
+            best = p[o] > p[best] ? o : best;
+        }
+        const double top = double(p[best]);
+        const index right = static_cast<index>(y[0]);
+        double beyond = 0, others = 0;
+        for (index o = 0; o < k; ++o) {
+            const double e = exp_of_difference(double(p[o]), top);
+            c[o] = T(e);
+            beyond = beyond + (o == best ? 0.0 : e);
+            others = others + (o == right ? 0.0 : e);
+        }
+        const double total = 1.0 + beyond;
+        for (index o = 0; o < k; ++o) {
+            c[o] = o == right ? T(-others / total) : c[o] / T(total);
+        }
+        return T(log1p(beyond) + (top - double(p[right])));
+    }
+};
+
+// The loss of a row with k outputs; c becomes its derivatives by them.
+template <class Loss, class T>
+T of_row(const Loss &loss, const T *p, const T *y, T *c, index k) {
+    T total = loss.value(p[0], y[0]);
+    c[0] = loss.gradient(p[0], y[0]);
+    for (index o = 1; o < k; ++o) {
+        total = total + loss.value(p[o], y[o]);
+        c[o] = loss.gradient(p[o], y[o]);
+    }
+    return total;
+}
+
+template <class T>
+T of_row(const Softmax<T> &loss, const T *p, const T *y, T *c, index k) {
+    return loss.row(p, y, c, k);
+}
+
+template <class T>
+using Losses = Table<SquaredError<T>, HalfSquaredError<T>, Huber<T>, EpsilonInsensitive<T>, SquaredEpsilonInsensitive<T>,
+                     Quantile<T>, Poisson<T>, Logistic<T>, Hinge<T>, SquaredHinge<T>, ModifiedHuber<T>, Perceptron<T>, Softmax<T>>;
 
 } // namespace gdfast

@@ -42,8 +42,24 @@ constexpr const char *build =
 #endif
 
 template <class T>
-Data<T> data_of(const Array<T> &X, const Array<T> &y, const Array<T> &weights) {
-    return {X.data(), y.data(), weights.data(), weights.size() > 1 ? 1 : 0, X.shape(0), X.shape(1)};
+using SparseArrays = std::tuple<Array<T>, Array<std::int32_t>, Array<std::int64_t>, index>; // gdfast.csr.Csr
+
+template <class T>
+Dense<T> matrix_of(const Array<T> &X) {
+    return {X.data(), X.shape(0), X.shape(1)};
+}
+
+template <class T>
+Csr<T> matrix_of(const SparseArrays<T> &X) {
+    const auto &[data, indices, indptr, features] = X;
+    return {data.data(), indices.data(), indptr.data(), indptr.size() - 1, features};
+}
+
+template <class Arrays, class T>
+auto data_of(const Arrays &X, const Array<T> &y, const Array<T> &weights) {
+    const auto matrix = matrix_of(X);
+    return Data<std::decay_t<decltype(matrix)>>{matrix, y.data(), y.shape(1), weights.data(),
+                                                weights.size() > 1 ? 1 : 0};
 }
 
 template <class T>
@@ -51,82 +67,99 @@ T *data_or_null(Array<T> &array) {
     return array.size() > 0 ? array.mutable_data() : nullptr;
 }
 
-template <class T>
-std::unique_ptr<LossKernels<T>> loss_kernels(const std::string &name, const Fields &fields) {
-    return Losses<T>::template make<LossKernels<T>, LossKernelsOf>(name, fields);
+template <class Matrix>
+std::unique_ptr<LossKernels<Matrix>> loss_kernels(const std::string &name, const Fields &fields) {
+    return Losses<typename Matrix::Number>::template make<LossKernels<Matrix>, LossKernelsOf<Matrix>::template For>(
+        name, fields);
 }
 
 template <class T>
-std::tuple<index, index, int> descend_arrays(const Array<T> &X, const Array<T> &y, const Array<T> &weights,
-                                             const std::string &loss, const Fields &loss_fields,
-                                             const std::string &rule, const Fields &rule_fields, index batch_size,
-                                             index active, double clip_norm, double tol, double bound, index threads,
-                                             Array<T> params, Array<T> slots, Array<double> total, index averages_after,
-                                             Array<T> start, index steps, const Array<T> &numbers,
-                                             const py::array_t<std::uint64_t, py::array::c_style> &keys,
-                                             Array<T> losses, Array<T> grad_norms, Array<T> traced) {
-    const auto loss_ = loss_kernels<T>(loss, loss_fields);
-    const auto rule_ = Rules<T>::template make<RuleKernels<T>, RuleKernelsOf>(rule, rule_fields);
-    const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), threads};
+std::unique_ptr<RuleKernels<T>> rule_kernels(const std::string &name, const Fields &fields) {
+    return Rules<T>::template make<RuleKernels<T>, RuleKernelsOf>(name, fields);
+}
+
+template <class Arrays, class T>
+std::tuple<index, index, int>
+descend_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss,
+               const Fields &loss_fields, const std::string &rule, const Fields &rule_fields, index outputs,
+               bool fit_intercept, index batch_size, double l1, double l2, bool proximal, bool fused, double clip_norm,
+               double tol, double bound, index threads, Array<T> params, Array<T> slots, Array<double> total,
+               index averages_after, Array<T> start, index steps, const Array<T> &numbers,
+               const Array<std::uint64_t> &keys, Array<T> losses, Array<T> grad_norms, Array<T> traced,
+               Array<T> loss_sums, index offset) {
+    const auto data = data_of(X, y, weights);
+    const auto loss_ = loss_kernels<std::decay_t<decltype(data.X)>>(loss, loss_fields);
+    const auto rule_ = rule_kernels<T>(rule, rule_fields);
+    const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal}, fused, threads};
     State<T> state{params.mutable_data(), data_or_null(slots),
                    data_or_null(total),   start.mutable_data(),
-                   params.size(),         active,
+                   {outputs, data.X.d, fit_intercept},
                    averages_after,        steps};
+    if (numbers.shape(1) > step_numbers) {
+        throw std::invalid_argument("a step has more numbers than the kernels have room for");
+    }
     const Numbers<T> numbers_{numbers.data(), numbers.shape(0), numbers.shape(1), steps};
     const index most = losses.size();
-    const Log<T> log{losses.mutable_data(), grad_norms.mutable_data(), data_or_null(traced)};
-    const Data<T> data = data_of(X, y, weights);
+    const Log<T> log{losses.mutable_data(), grad_norms.mutable_data(), data_or_null(traced), loss_sums.mutable_data(),
+                     offset};
     const std::uint64_t *const key = keys.size() > 0 ? keys.data() : nullptr;
     const py::gil_scoped_release released;
     const auto [epochs, status] = descend(data, *loss_, *rule_, options, state, numbers_, most, key, log);
     return {epochs, state.steps, static_cast<int>(status)};
 }
 
-template <class T>
-void gradient_arrays(const Array<T> &X, const Array<T> &y, const Array<T> &weights, const std::string &loss,
-                     const Fields &loss_fields, const Array<T> &params, Array<T> grad, index threads) {
-    const auto kernels = loss_kernels<T>(loss, loss_fields);
-    const Data<T> data = data_of(X, y, weights);
+// The sum of all rows' gradients; that of their losses is returned.
+template <class Arrays, class T>
+T sum_of_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss,
+                const Fields &loss_fields, index outputs, const Array<T> &params, Array<T> grad, index threads) {
+    const auto data = data_of(X, y, weights);
+    using Matrix = std::decay_t<decltype(data.X)>;
+    const auto kernels = loss_kernels<Matrix>(loss, loss_fields);
     const T *const at = params.data();
     T *const out = grad.mutable_data();
     const py::gil_scoped_release released;
     const StandardFloats standard;
-    std::vector<T> sums(static_cast<std::size_t>((data.n + block - 1) / block * (data.d + 1)));
-    EpochLoss<T> epoch_loss(data.n);
-    gradient(data, *kernels, Visits(nullptr, data.n), 0, data.n, at, sums.data(), out, epoch_loss, threads);
+    const Shape shape{outputs, data.X.d, true};
+    const index n = data.X.n;
+    std::vector<T> sums(room_for_sums<Matrix>(n, shape));
+    std::vector<T> losses(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
+    EpochLoss<T> epoch_loss(losses.data(), 0, n);
+    sum_gradients(data, *kernels, Visits(nullptr, n), 0, n, shape, at, sums.data(), epoch_loss, threads);
+    std::copy_n(sums.data(), shape.size(), out);
+    return epoch_loss.total();
 }
 
 template <class T>
 T mean_loss_of_arrays(const Array<T> &predictions, const Array<T> &y, const Array<T> &weights, const std::string &loss,
                       const Fields &loss_fields) {
     const StandardFloats standard;
-    const auto kernels = loss_kernels<T>(loss, loss_fields);
-    const Data<T> data{nullptr, y.data(), weights.data(), weights.size() > 1 ? 1 : 0, y.size(), 0};
+    const auto kernels = loss_kernels<Dense<T>>(loss, loss_fields);
+    const Data<Dense<T>> data{{nullptr, 0, 0}, y.data(), y.shape(1), weights.data(), weights.size() > 1 ? 1 : 0};
     const T *const p = predictions.data();
+    const index n = predictions.shape(0);
+    const index outputs = predictions.shape(1);
     const py::gil_scoped_release released;
-    return mean_loss(data, *kernels, p);
+    return mean_loss(data, *kernels, p, outputs, n);
 }
 
 template <class T>
 void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> params, const Array<T> &grad,
                  Array<T> slots, const Array<T> &numbers) {
     const StandardFloats standard;
-    const auto rule_ = Rules<T>::template make<RuleKernels<T>, RuleKernelsOf>(rule, rule_fields);
-    const index width = params.size();
-    State<T> state{params.mutable_data(), data_or_null(slots), nullptr, nullptr, width, width, 0, 0};
-    rule_->step(state, grad.data(), {numbers.data(), 1, numbers.size(), 0});
+    const auto rule_ = rule_kernels<T>(rule, rule_fields);
+    State<T> state{params.mutable_data(), data_or_null(slots), nullptr, nullptr, {1, params.size() - 1, true}, 0, 0};
+    rule_->step(state, grad.data(), {numbers.data(), 1, numbers.size(), 0}, {0, 0, false});
 }
 
-template <class T>
-void predict_arrays(const Array<T> &X, const Array<T> &params, Array<T> out, index threads) {
-    const T *const x = X.data();
+template <class Arrays, class T>
+void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index threads) {
+    const auto matrix = matrix_of(X);
+    const Shape shape{out.shape(1), matrix.d, true};
     const T *const w = params.data();
     T *const p = out.mutable_data();
-    const index n = X.shape(0);
-    const index d = X.shape(1);
     const py::gil_scoped_release released;
     const StandardFloats standard;
-    predict(x, n, d, w, p, threads);
+    predict(matrix, shape, w, p, threads);
 }
 
 template <class A>
@@ -142,11 +175,14 @@ void define(py::module_ &m, const char *name, Result (*function)(Args...)) {
 
 template <class T>
 void bind(py::module_ &m) {
-    define(m, "descend", &descend_arrays<T>);
-    define(m, "gradient", &gradient_arrays<T>);
+    define(m, "descend", &descend_arrays<Array<T>, T>);
+    define(m, "descend", &descend_arrays<SparseArrays<T>, T>);
+    define(m, "sum", &sum_of_arrays<Array<T>, T>);
+    define(m, "sum", &sum_of_arrays<SparseArrays<T>, T>);
     define(m, "mean_loss", &mean_loss_of_arrays<T>);
     define(m, "step", &step_arrays<T>);
-    define(m, "predict", &predict_arrays<T>);
+    define(m, "predict", &predict_arrays<Array<T>, T>);
+    define(m, "predict", &predict_arrays<SparseArrays<T>, T>);
 }
 
 } // namespace

@@ -13,6 +13,11 @@ constexpr index block = 256;
 constexpr index rounds = 6;
 constexpr unsigned smallest_bits = 6;
 
+template <class T>
+inline T sum_of_lanes(const T (&a)[lanes]) {
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+}
+
 // The dot products of R rows of d features with w, side by side.
 template <index R, class T>
 inline void dot(const T *const (&x)[R], const T *w, index d, T (&out)[R]) {
@@ -31,7 +36,7 @@ inline void dot(const T *const (&x)[R], const T *w, index d, T (&out)[R]) {
         }
     }
     for (index r = 0; r < R; ++r) {
-        out[r] = ((a[r][0] + a[r][1]) + (a[r][2] + a[r][3])) + ((a[r][4] + a[r][5]) + (a[r][6] + a[r][7]));
+        out[r] = sum_of_lanes(a[r]);
     }
 }
 

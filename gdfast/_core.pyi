@@ -4,6 +4,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
+_Matrix = _Array | tuple[_Array, _Array, _Array, int]
 
 build: str
 standard_float_mode: int
@@ -13,15 +14,20 @@ def rules() -> list[str]: ...
 def float_mode() -> int: ...
 def set_float_mode(mode: int) -> None: ...
 def descend(
-    X: _Array,
+    X: _Matrix,
     y: _Array,
     weights: _Array,
     loss: str,
     loss_fields: Sequence[float],
     rule: str,
     rule_fields: Sequence[float],
+    outputs: int,
+    fit_intercept: bool,
     batch_size: int,
-    active: int,
+    l1: float,
+    l2: float,
+    proximal: bool,
+    fused: bool,
     clip_norm: float,
     tol: float,
     bound: float,
@@ -37,17 +43,20 @@ def descend(
     losses: _Array,
     grad_norms: _Array,
     traced: _Array,
+    loss_sums: _Array,
+    offset: int,
 ) -> tuple[int, int, int]: ...
-def gradient(
-    X: _Array,
+def sum(
+    X: _Matrix,
     y: _Array,
     weights: _Array,
     loss: str,
     loss_fields: Sequence[float],
+    outputs: int,
     params: _Array,
     grad: _Array,
     threads: int,
-) -> None: ...
+) -> float: ...
 def mean_loss(
     predictions: _Array, y: _Array, weights: _Array, loss: str, loss_fields: Sequence[float]
 ) -> float: ...
@@ -59,4 +68,4 @@ def step(
     slots: _Array,
     numbers: _Array,
 ) -> None: ...
-def predict(X: _Array, params: _Array, out: _Array, threads: int) -> None: ...
+def predict(X: _Matrix, params: _Array, out: _Array, threads: int) -> None: ...

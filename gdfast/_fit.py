@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,22 @@ from gdfast._floats import standard
 from gdfast._run import Patience, Run, model_loss
 from gdfast._scaling import Scaling
 from gdfast.checks import check_flag, check_int, check_number, check_representable
+from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import (
     Rows,
     as_coef,
     as_matrix,
-    as_vector,
     as_weights,
     check_finite,
     feature_names,
 )
 from gdfast.optimizers import Optimizer, Rate
+from gdfast.penalties import Penalty
 from gdfast.problem import Log, Problem, State
 from gdfast.results import FitResult
 from gdfast.schedules import OpenLoop, Schedule
+from gdfast.targets import Coding, check_numbers, coding
 
 # A loss has diverged when it is this many times that of the start.
 DIVERGENCE_FACTOR = 1e6
@@ -44,7 +47,9 @@ def fit(
     epochs: int = 100,
     fit_intercept: bool = True,
     coef_init: ArrayLike | None = None,
-    intercept_init: float | None = None,
+    intercept_init: ArrayLike | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
     sample_weight: ArrayLike | None = None,
     standardize: bool = False,
     shuffle: bool = True,
@@ -60,20 +65,26 @@ def fit(
     backend: str | None = None,
     threads: int | None = None,
 ) -> FitResult:
-    """Minimise (1/n) sum_i s_i loss(x_i.w + b, y_i) over w and b by gradient descent.
+    """Minimise (1/n) sum_i s_i loss(x_i.w + b, y_i) + l1 sum abs(w) + l2/2 sum w^2 by gradient descent.
 
     A step replaces the mean over all n rows by that over a batch of m, and is the optimizer's: for SGD
-    w <- w - lr * (1/m) sum_i s_i dloss_i/dp * x_i. The result has the same bits on every backend, for any number of
+    w <- w - lr * ((1/m) sum_i s_i dloss_i/dp * x_i + l2 w), shrunk by lr * l1. The result has the same bits on every backend, for any number of
     threads and any layout of X in memory.
 
     Parameters
     ----------
-    X : array-like (n, d)
-        The rows. float32 and float64 keep their dtype and are computed in it; integers become float64.
-    y : array-like (n,)
-        The targets.
+    X : array-like or scipy sparse (n, d)
+        The rows. float32 and float64 keep their dtype and are computed in it; integers become float64. Sparse rows
+        stay sparse: with SGD without momentum, and with Adagrad without penalties, a step costs no more than the
+        nonzeros of its batch; what the other optimizers remember changes for all d weights, and so their steps cost d.
+    y : array-like (n,) or (n, k)
+        The targets: numbers; counts for ``"poisson"``; 0 and 1, or -1 and 1, for the losses of two classes; 0, 1, ...,
+        k - 1 for ``"softmax"``. With k columns, k models are trained at once, whose losses are added.
     loss : str or record of `gdfast.losses`, default "squared_error"
-        ``"squared_error"`` is (p - y)^2, ``"half_squared_error"`` is (p - y)^2 / 2.
+        For numbers ``"squared_error"``, (p - y)^2, ``"half_squared_error"``, (p - y)^2 / 2, ``"huber"``,
+        ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"``, ``"quantile"``; for counts ``"poisson"``; for two
+        classes ``"logistic"``, ``"hinge"``, ``"squared_hinge"``, ``"modified_huber"``, ``"perceptron"``; for several
+        ``"softmax"``.
     optimizer : str or record, default "sgd"
         ``"sgd"``, ``"adagrad"``, ``"rmsprop"``, ``"adadelta"``, ``"adam"``, ``"adamw"``, ``"adamax"``, ``"nadam"``,
         ``"radam"``, ``"rprop"`` (full batch only), ``"asgd"``, ``"lion"``, or a record such as ``gd.Adam(lr=0.01)``.
@@ -82,28 +93,36 @@ def fit(
         for a name its default, which is ``"auto"`` for ``"sgd"``. ``"auto"``, for SGD and ASGD, is 1 / L for the full
         batch, L being the largest curvature of the mean loss (by power iteration), or less with
         Nesterov's momentum or dampening; and otherwise 1 / R, R being the largest curvature of a single row, or
-        (1 - m)^2 / (2 R) with momentum m. Weight decay adds to L and R. No fit with it diverges.
+        (1 - m)^2 / (2 R) with momentum m. l2 and weight decay add to L and R. Where the loss has a kink, the rate of
+        step t is f / (G^2 R sqrt(t)), with f the loss at the start, G its steepest slope and R the largest squared
+        norm of a row. For ``"poisson"``, whose curvature has no bound, L is R times the most that the mean of exp(p)
+        can be where the loss is no larger than at the start, and an epoch of batches shares that rate among its steps.
+        No fit with it diverges.
     batch_size : int, optional
         Rows per step; the last batch of an epoch may be smaller. 1 is per-sample, None the full batch.
     epochs : int, default 100
         Passes over the rows, at most.
     fit_intercept : bool, default True
         Whether b is trained.
-    coef_init : array-like (d,), optional
+    coef_init : array-like (d,) or (k, d), optional
         The initial w; zeros by default.
-    intercept_init : float, optional
+    intercept_init : float or array-like (k,), optional
         The initial b; 0 by default.
+    l1, l2 : float, default 0
+        The penalties of w; b has none. Zeros that come from l1 are exact. Optimizers other than plain SGD follow the
+        least slope of the objective and stop at 0 before they cross it (Andrew and Gao 2007).
     sample_weight : array-like (n,), optional
         Not negative; scaled to mean 1. A batch still divides by its number of rows.
     standardize : bool, default False
         Train on columns of mean 0 (if an intercept is fitted) and standard deviation 1. The result is for X as it was
-        given; rates and gradient norms are those of the training.
+        given; rates, gradient norms and penalties are those of the training. Sparse columns are scaled, not centred.
     shuffle : bool, default True
         Visit the rows in a new order each epoch; only where batch_size is an int.
     seed : int, default 0
         In [0, 2^64), for the order of the rows and the choice of validation rows.
     tol : float, default 0
-        Full batch: stop when no gradient component is larger than tol; the step is then not made. With an int
+        Full batch: stop when no component of the objective's gradient is larger than tol, where l1 has its least slope;
+        the step is then not made. With an int
         batch_size: what an epoch must improve the loss by to count for patience.
     validation : (Xv, yv) or float, optional
         Rows to measure the loss on after each epoch, or which fraction of the rows to take for that.
@@ -160,14 +179,22 @@ def fit(
     engine = _backends.find(backend)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
     record = optimizers.for_data(optimizer, lr)
-    matrix = as_matrix(X)
+    formula = losses.find(loss)
+    matrix = as_matrix(X, sparse=True)
     names = feature_names(X)
+    rows, features = matrix.shape
     dtype = matrix.dtype
-    target = as_vector(y, "y", len(matrix), dtype)
-    weights = as_weights(sample_weight, len(matrix), dtype)
-    start = np.empty(matrix.shape[1] + 1, dtype)
-    start[:-1] = as_coef(coef_init, "coef_init", (matrix.shape[1],), dtype)
-    start[-1] = as_coef(intercept_init, "intercept_init", (), dtype)
+    targets = coding(y, formula, rows, dtype)
+    outputs = targets.outputs
+    given = Rows(
+        matrix,
+        targets.encode(y, "y", rows, dtype),
+        as_weights(sample_weight, rows, dtype),
+    )
+    start = np.empty((outputs, features + 1), dtype)
+    start[:, :-1] = as_coef(coef_init, "coef_init", (*targets.shape, features), dtype)
+    start[:, -1] = as_coef(intercept_init, "intercept_init", targets.shape, dtype)
+    start = start.ravel()
     epochs = check_int("epochs", epochs, 0)
     size = None if batch_size is None else check_int("batch_size", batch_size, 1)
     shuffled = check_flag("shuffle", shuffle) and size is not None
@@ -180,9 +207,10 @@ def fit(
         clip = check_number("clip_norm", clip_norm, 0, math.inf, include_low=False)
         if clip < float(np.finfo(dtype).max):  # above, nothing is clipped
             check_representable("clip_norm", clip, dtype)
-    formula = losses.find(loss)
-    rule = record.rule
-    for name, number in formula._asdict().items():
+    penalty = Penalty(
+        check_number("l1", l1, 0, math.inf), check_number("l2", l2, 0, math.inf), record.plain
+    )
+    for name, number in (formula._asdict() | penalty._asdict()).items():
         check_representable(name, number, dtype)
     _rates.check_numbers(record, dtype, "X")
     averaged = check_flag("average", average)
@@ -193,23 +221,26 @@ def fit(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, not {callback!r}")
 
-    (matrix, target, weights), held_out = _split(Rows(matrix, target, weights), validation, seed)
-    rows, features = matrix.shape
+    training, held_out = _split(given, validation, seed, targets)
+    rows = len(training.y)
     scaling = None
     if standardized:
-        scaling = Scaling.of(matrix, weights, center=fit_intercept)
-        matrix, start = scaling.standardized(matrix), scaling.into(start)
+        scaling = Scaling.of(training, center=fit_intercept)
+        training = training._replace(X=scaling.standardized(training.X))
+        start = scaling.into(start)
     # Divergence is judged by the larger of the losses of predicting 0 and of the initial weights.
-    training = Rows(matrix, target, weights)
-    reference = float(engine.mean_loss(formula, np.zeros_like(target), target, weights))
+    zeros = np.zeros((rows, outputs), dtype)
+    reference = float(engine.mean_loss(formula, zeros, training.y, training.weights))
     if start.any():
-        reference = max(reference, float(model_loss(engine, formula, training, start, threads)))
+        reference = max(
+            reference, float(model_loss(engine, formula, training, outputs, start, threads))
+        )
     largest = float(np.finfo(dtype).max)
     if not reference <= largest:
-        check_finite(target, "y")
-        check_finite(matrix, "X")
+        check_numbers(training.y, "y")
+        check_finite(training.X, "X")
         raise ValueError(
-            f"the loss at the start overflows {dtype}: the largest y is {np.abs(target).max()}; divide y by a "
+            f"the loss at the start overflows {dtype}: the largest y is {np.abs(training.y).max()}; divide y by a "
             "constant, or give smaller initial weights"
         )
     batch = rows if size is None else min(size, rows)
@@ -219,44 +250,50 @@ def fit(
             "rows: pass batch_size=None"
         )
     problem = Problem(
-        X=matrix,
-        y=target,
-        weights=weights,
+        rows=training,
         loss=formula,
-        rule=rule,
-        batch_size=batch,
+        rule=record.rule,
+        penalty=penalty,
+        outputs=outputs,
         fit_intercept=fit_intercept,
+        batch_size=batch,
+        fused=False,
         clip_norm=clip,
         tol=tol if size is None else -1.0,
         bound=min(DIVERGENCE_FACTOR * reference, largest) if reference else largest,
         averages_after=record.averages_after,
         threads=threads,
     )
+    pace = _rates.Pace(record, _schedule(engine, problem, record, reference), -(-rows // batch), dtype)
+    if size is not None and clip == math.inf:
+        problem = replace(problem, fused=_fused(problem, record, pace, averaged, epochs))
     if epochs == 0:
-        check_finite(matrix, "X")
+        check_finite(training.X, "X")
         if held_out is not None:
             check_finite(held_out.X, "validation X")
-    initial = np.array(rule.initial, dtype)[:, None]
+    initial = np.array(problem.rule.initial, dtype)[:, None]
     run = Run(
         engine=engine,
         problem=problem,
         record=record,
-        pace=_rates.Pace(record, _schedule(engine, problem, record), -(-rows // batch), dtype),
+        pace=pace,
         seed=seed if shuffled else None,
         scaling=scaling,
         held_out=held_out,
         threads=threads,
         names=names,
+        targets=targets,
         state=State(
             params=start,
-            slots=np.full((len(initial), features + 1), initial),
-            total=np.zeros(features + 1 if averaged else 0),
+            slots=np.full((len(initial), len(start)), initial),
+            total=np.zeros(len(start) if averaged else 0),
             start=start.copy(),
         ),
         log=Log(
             loss=np.empty(epochs, dtype),
             grad_norm=np.empty(epochs, dtype),
-            params=np.empty((epochs if trace else 0, features + 1), dtype),
+            params=np.empty((epochs if trace else 0, len(start)), dtype),
+            sums=np.zeros(-(-rows // order.BLOCK), dtype),
         ),
         origin=start.copy(),
         lr=np.empty(epochs, dtype),
@@ -268,7 +305,7 @@ def fit(
     watched = Patience(patience, threshold=0.0 if size is None else tol)
     stop_reason = run.all_epochs(epochs, watched, callback, progress)
     result = run.result(stop_reason, None if stop_reason == "tol" else watched.best)
-    if not (np.isfinite(result.coef).all() and math.isfinite(result.intercept)):
+    if not (np.isfinite(result.coef).all() and np.isfinite(result.intercept).all()):
         raise ValueError(
             f"the weights for the unscaled X overflow {dtype}: multiply X, or divide y, by a constant"
         )
@@ -284,35 +321,55 @@ def fit(
     return result
 
 
-def _schedule(engine: _backends.Backend, problem: Problem, record: Optimizer) -> Schedule:
+def _schedule(
+    engine: _backends.Backend, problem: Problem, record: Optimizer, reference: float
+) -> Schedule:
     """The rates that the record asks for, for this problem."""
     lr, stability = record.lr, record.stability
     if isinstance(lr, OpenLoop):
         return lr.for_loss(problem.loss)
-    if isinstance(lr, str):
-        assert stability is not None  # else a record does not take "auto"
-        lr = _rates.auto(engine, problem, stability)
-        check_representable("lr", lr, problem.X.dtype)
-    return _rates.schedule(lr)
+    if not isinstance(lr, str):
+        return _rates.schedule(lr)
+    assert stability is not None  # else a record does not take "auto"
+    schedule = _rates.auto(engine, problem, stability, reference)
+    check_representable("lr", schedule.lr, problem.dtype)
+    return schedule
 
 
-def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
+def _fused(
+    problem: Problem, record: Optimizer, pace: _rates.Pace, averaged: bool, epochs: int
+) -> bool:
+    """Whether the steps of batches may be made as they are cheapest: row by row, or on the columns of sparse rows."""
+    if not isinstance(problem.rows.X, Csr):
+        return problem.batch_size == 1
+    l1, l2, plain = problem.penalty
+    free = l1 == 0 and l2 == 0
+    return (
+        record.rests_at_zero
+        and not averaged
+        and (free or (plain and l2 * pace.highest(epochs) < 0.5))
+    )
+
+
+def _split(data: Rows, validation: Any, seed: int, targets: Coding) -> tuple[Rows, Rows | None]:
     """Training rows, and validation rows: a pair as given, or a fraction drawn by the seed."""
     if validation is None:
         return data, None
     X, y, _ = data
     n, d = X.shape
+    dtype = y.dtype
     if isinstance(validation, tuple | list):
         if len(validation) != 2:
             raise ValueError(
                 f"validation has {len(validation)} parts: it must be a pair (Xv, yv) or a fraction"
             )
-        Xv = as_matrix(validation[0], "validation X", X.dtype)
-        yv = as_vector(validation[1], "validation y", len(Xv), X.dtype, "validation X")
-        if Xv.shape[1] != d:
-            raise ValueError(f"validation X has {Xv.shape[1]} features, X has {d}")
-        check_finite(yv, "validation y")
-        return data, Rows(Xv, yv, as_weights(None, len(Xv), X.dtype))
+        Xv = as_matrix(validation[0], "validation X", dtype, sparse=True)
+        rows, columns = Xv.shape
+        if columns != d:
+            raise ValueError(f"validation X has {columns} features, X has {d}")
+        yv = targets.encode(validation[1], "validation y", rows, dtype, "validation X")
+        check_numbers(yv, "validation y")
+        return data, Rows(Xv, yv, as_weights(None, rows, dtype))
     fraction = check_number("validation", validation, 0, 1, include_low=False, include_high=False)
     count = max(1, round(fraction * n))
     if count >= n:
@@ -320,7 +377,7 @@ def _split(data: Rows, validation: Any, seed: int) -> tuple[Rows, Rows | None]:
             f"validation={fraction} takes {count} of {n} rows: none is left to train on"
         )
     check_finite(X, "X")  # while the rows still have their numbers
-    check_finite(y, "y")
+    check_numbers(y, "y")
     drawn = np.zeros(n, bool)
     drawn[order.visit(np.arange(count), order.round_keys(seed, range(-1, 0))[0], n)] = True
     kept = data.take(~drawn, "sample_weight of the training rows")

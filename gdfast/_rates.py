@@ -9,11 +9,13 @@ import numpy as np
 from gdfast import order
 from gdfast._backends import Backend
 from gdfast.checks import check_representable
+from gdfast.csr import Csr
+from gdfast.elementary import log, where
 from gdfast.losses import HalfSquaredError
 from gdfast.matrices import check_finite
 from gdfast.optimizers import Optimizer, Rate, Stability
 from gdfast.problem import Array, Problem
-from gdfast.schedules import ClosedLoop, Constant, OpenLoop, Schedule
+from gdfast.schedules import ClosedLoop, Constant, InverseScaling, OpenLoop, Schedule
 
 # Up to so many steps it is not worth looking for the one from which their numbers stay the same.
 FEW = 1 << 12
@@ -88,6 +90,22 @@ class Pace:
             some *= 2
         return min(some, count)
 
+    def highest(self, epochs: int) -> float:
+        """The highest rate of so many epochs."""
+        schedule = self.schedule
+        if isinstance(schedule, ClosedLoop):
+            return float(self.heard.rate)  # they only ever fall
+        assert isinstance(schedule, OpenLoop)
+        if isinstance(schedule, Constant):
+            return schedule.lr
+        count = epochs * self.steps_an_epoch if schedule.per == "step" else epochs
+        parts = range(0, count, 1 << 16)
+        with np.errstate(all="ignore"):
+            return max(
+                (float(schedule.rates(np.arange(k, min(k + (1 << 16), count))).max()) for k in parts),
+                default=0.0,
+            )
+
     def rate(self, epoch: int) -> float:
         """The first rate of an epoch."""
         return float(self.rates(np.array([epoch]))[0])
@@ -124,39 +142,82 @@ def round_down(rate: float) -> float:
     return math.floor(rate / unit) * unit
 
 
-def auto(backend: Backend, problem: Problem, stability: Stability) -> float:
-    """The rate of ``lr="auto"``: 1 / curvature, or less where momentum asks for it."""
+def auto(backend: Backend, problem: Problem, stability: Stability, reference: float) -> OpenLoop:
+    """The rates of ``lr="auto"``, of which no fit diverges. `reference` is the loss at the start.
+
+    1 / curvature, or less where momentum asks for it. Without a bound of the curvature:
+
+    - A loss of bounded slope G changes by at most G^2 R lr in a step, R being the largest squared norm of a row, so
+      that steps of f / (G^2 R sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most
+      2 f sqrt(T) after T of them.
+    - poisson: exp(p) - y p >= exp(p) / 2 + y - y log 2y, so where f is no larger than at the start, the mean of exp(p)
+      is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M. The full batch stays there at the rate
+      1 / (R M), as does an epoch of small steps with that rate in all.
+    """
     factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
-    curvature = largest_curvature(backend, problem, settled=1e-3)
-    limits: Any = np.finfo(problem.X.dtype)
+    limits: Any = np.finfo(problem.dtype)
+    loss = problem.loss
+    decay = stability.weight_decay + problem.penalty.l2
+    if loss.curvature is not None:
+        curvature = loss.curvature * _extent(backend, problem, settled=1e-3)
+    else:
+        curvature = float(squared_norms(problem).max())
     if not curvature <= limits.max:
-        check_finite(problem.X, "X")
+        X = problem.rows.X
+        check_finite(X, "X")
         raise ValueError(
-            f"the squares of X overflow {problem.X.dtype}: its largest value is {np.abs(problem.X).max()}; "
+            f"the squares of X overflow {problem.dtype}: its largest value is "
+            f"{np.abs(X.data if isinstance(X, Csr) else X).max()}; "
             f"divide X by a constant, or pass standardize=True"
         )
-    curvature += stability.weight_decay
-    return min(factor / curvature, math.sqrt(limits.max)) if curvature else 1.0
+    most = math.sqrt(limits.max)
+    if loss.curvature is None and loss.steepness is not None:
+        curvature *= loss.steepness**2 * problem.outputs
+        first = min(factor * (reference or 1.0) / curvature, most) if curvature else 1.0
+        return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
+    if loss.curvature is None:
+        curvature *= _most_mean(problem, reference)
+        if not problem.full_batch:
+            factor /= -(-len(problem.rows.y) // problem.batch_size)
+    curvature += decay
+    return Constant(min(factor / curvature, most) if curvature else 1.0)
 
 
-def stable(backend: Backend, problem: Problem, stability: Stability) -> float:
+def _most_mean(problem: Problem, reference: float) -> float:
+    """The most that the mean of exp(p) can be where the poisson loss is no larger than this."""
+    _, y, weights = problem.rows
+    y = y.astype(np.float64)
+    terms = weights[:, None] * where(y > 0, y * log(where(y > 0, 2 * y, 1.0)) - y, 0.0)
+    means = order.sum_rows(terms) / len(y)
+    return 2 * (reference + float(np.add.accumulate(means)[-1]))
+
+
+def stable(backend: Backend, problem: Problem, stability: Stability) -> float | None:
     """The largest stable rate: exact for the full batch, else the largest that is sure to be; 0 if X overflows."""
+    if problem.loss.curvature is None:
+        return None
     factor = stability.full_batch if problem.full_batch else stability.any_order
-    curvature = largest_curvature(backend, problem, settled=1e-5)
+    curvature = problem.loss.curvature * _extent(backend, problem, settled=1e-5)
     if math.isnan(curvature):
         return 0.0
-    curvature += stability.weight_decay
+    curvature += stability.weight_decay + problem.penalty.l2
     return factor / curvature if curvature else math.inf
 
 
 @np.errstate(all="ignore")
-def largest_curvature(backend: Backend, problem: Problem, settled: float) -> float:
-    """The largest curvature of the mean loss, or where batches are smaller, of a single row's, which bounds theirs."""
-    curvature = problem.loss.curvature
+def squared_norms(problem: Problem) -> Array:
+    """That of each row, the intercept's 1 included, times the row's weight."""
+    X, _, weights = problem.rows
+    squares = X.squares() if isinstance(X, Csr) else order.squares(X)
+    return (squares + problem.dtype.type(problem.fit_intercept)) * weights
+
+
+@np.errstate(all="ignore")
+def _extent(backend: Backend, problem: Problem, settled: float) -> float:
+    """The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's, which bounds theirs."""
     if problem.full_batch:
-        return curvature * _largest_eigenvalue(backend, problem, settled)
-    extent = order.squares(problem.X) + problem.X.dtype.type(problem.fit_intercept)
-    return curvature * float((extent * problem.weights).max())
+        return _largest_eigenvalue(backend, problem, settled)
+    return float(squared_norms(problem).max())
 
 
 def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:
@@ -166,10 +227,12 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
     eigenvalue whatever the spectrum (Kuczynski and Wozniakowski 1992); it ends when a round changes it by less than
     `settled`, or after 100.
     """
-    y = np.zeros_like(problem.y)
+    n, d = problem.rows.X.shape
+    y = np.zeros((n, 1), problem.dtype)
     y.flags.writeable = False  # as all data are: numba would compile anew for one that is not
-    quadratic = replace(problem, y=y, loss=HalfSquaredError())  # its gradient is the matrix times v
-    v = _without_pattern(problem.X.shape[1] + 1).astype(y.dtype)
+    rows = problem.rows._replace(y=y)
+    quadratic = replace(problem, rows=rows, outputs=1, loss=HalfSquaredError())  # its gradient is the matrix times v
+    v = _without_pattern(d + 1).astype(y.dtype)
     eigenvalue = 0.0
     for k in range(100):
         if not problem.fit_intercept:
@@ -181,7 +244,7 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
             or (k > 16 and eigenvalue - previous <= settled * eigenvalue)
         ):
             break
-        v = backend.gradient(quadratic, v / length)
+        v = backend.total(quadratic, v / length)[0] / y.dtype.type(n)
     return eigenvalue
 
 
@@ -195,9 +258,15 @@ class Spread(NamedTuple):
 
 def spread(problem: Problem) -> Spread:
     """How much the root mean squares of the columns differ."""
-    n, d = problem.X.shape
+    X = problem.rows.X
+    n, d = X.shape
     with np.errstate(all="ignore"):
-        scales = np.sqrt(np.einsum("ij,ij->j", problem.X, problem.X, dtype=np.float64) / n)
+        if isinstance(X, Csr):
+            values = X.data.astype(np.float64)
+            squares = np.bincount(X.indices, values * values, d)
+        else:
+            squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+        scales = np.sqrt(squares / n)
     names = [f"X[:, {j}]" for j in range(d)]
     if problem.fit_intercept:
         scales = np.append(scales, 1.0)

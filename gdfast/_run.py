@@ -18,6 +18,7 @@ from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
 from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, useful_threads
 from gdfast.results import FitResult, History, StopReason
+from gdfast.targets import Coding
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
 WORK_IN_A_CALL = 1 << 22
@@ -58,6 +59,7 @@ class Run:
     held_out: Rows | None
     threads: int
     names: tuple[str, ...] | None
+    targets: Coding
     state: State
     log: Log
     origin: Array
@@ -84,19 +86,20 @@ class Run:
             or (self.held_out is not None and len(self.state.total) > 0)
             or self.pace.heeds
         )
-        n, d = self.problem.X.shape
-        at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // (n * (d + 1)))
+        work = len(self.problem.rows.y) * len(self.state.params)
+        at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // work)
         with _bar(epochs, progress) as show:
             while self.done < epochs:
                 first = self.done
+                before = self.state.params.copy(), self.state.steps
                 status, params = self._advance(min(at_once, epochs - first))
-                lost = status == DIVERGED or not np.isfinite(self.state.params).all()
+                lost = status == DIVERGED
                 if self.held_out is not None:
-                    lost |= self._validated(first, params[: self.done - first - lost])
+                    lost |= self._validated(first, params[: self.done - first - lost], *before)
                 elapsed = time.perf_counter() - begin
-                before = self.seconds[first - 1] if first else 0.0
-                share = (elapsed - before) / (self.done - first)
-                self.seconds[first : self.done] = before + share * np.arange(
+                since = self.seconds[first - 1] if first else 0.0
+                share = (elapsed - since) / (self.done - first)
+                self.seconds[first : self.done] = since + share * np.arange(
                     1, self.done - first + 1
                 )
                 if lost:
@@ -125,7 +128,8 @@ class Run:
         params = self.log.params[part]
         if self.held_out is not None and not self.traced:
             params = np.empty((epochs, len(self.state.params)), params.dtype)
-        log = Log(self.log.loss[part], self.log.grad_norm[part], params)
+        self.log.sums[:] = 0
+        log = Log(self.log.loss[part], self.log.grad_norm[part], params, self.log.sums)
         ran, status = self.engine.descend(self.problem, self.state, numbers, keys, log)
         self.done += ran
         return status, params
@@ -136,12 +140,14 @@ class Run:
         params = state.params
         averaged = state.steps - self.problem.averages_after
         if len(state.total) and averaged > 0:
-            trained = self.problem.X.shape[1] + self.problem.fit_intercept
-            params = params.copy()
-            params[:trained] = state.total[:trained] / averaged
+            models, total = params.copy().reshape(self.problem.outputs, -1), state.total / averaged
+            trained = models.shape[1] - 1 + self.problem.fit_intercept
+            models[:, :trained] = total.reshape(models.shape)[:, :trained]
+            params = models.ravel()
         return self._given(params)
 
     def _given(self, params: Array) -> Array:
+        """The models (..., size) for X as it was given."""
         return params.copy() if self.scaling is None else self.scaling.back(params)
 
     def _measured(self, epoch: int) -> tuple[float, Array]:
@@ -152,8 +158,11 @@ class Run:
             return float(self.log.loss[epoch]), self._given(self.state.start)
         return float(self.log.loss[epoch]), self._params()
 
-    def _validated(self, first: int, traced: Array) -> bool:
-        """Whether the validation loss is lost in one of these epochs; if so, the run goes back to it."""
+    def _validated(self, first: int, traced: Array, start: Array, steps: int) -> bool:
+        """Whether the validation loss is lost in one of these epochs; if so, the run goes back to it.
+
+        Before the first of them the params were `start`, after so many steps.
+        """
         assert self.held_out is not None
         averaged = len(self.state.total) > 0
         for k, params in enumerate(traced):
@@ -162,12 +171,10 @@ class Run:
             self.val_loss[first + k] = loss
             if not np.isfinite(loss):
                 self.done = first + k + 1
-                if k:
-                    self.state.start = traced[k - 1]
+                self.state.start = traced[k - 1] if k else start
+                self.state.steps = steps + (k + 1) * self.pace.steps_an_epoch
                 check_finite(self.held_out.X, "validation X")
-                problem = self.problem
-                trained_on = Rows(problem.X, problem.y, problem.weights)
-                if np.isfinite(self._loss(trained_on, params)):
+                if np.isfinite(self._loss(self.problem.rows, params)):
                     raise ValueError(
                         f"the validation loss overflows {loss.dtype} at epoch {self.done - 1}: are the validation "
                         "rows on the scale of the others?"
@@ -176,27 +183,30 @@ class Run:
         return False
 
     def _loss(self, rows: Rows, params: Array) -> Any:
-        return model_loss(self.engine, self.problem.loss, rows, params, self.threads)
+        problem = self.problem
+        return model_loss(self.engine, problem.loss, rows, problem.outputs, params, self.threads)
 
     def result(self, stop_reason: StopReason, params: Array | None = None) -> FitResult:
         """The result so far, by default with the latest weights."""
         params = self._params() if params is None else params
-        coef = traced = None
+        coef, intercept = self._shaped(params)
+        coefs = intercepts = None
         if self.traced:
-            traced = self._given(np.vstack([self.origin, self.log.params[: self.done]]))
-            coef, traced = traced[:, :-1], traced[:, -1]
+            coefs, intercepts = self._shaped(
+                self._given(np.vstack([self.origin, self.log.params[: self.done]]))
+            )
         history = History(
             loss=self._so_far(self.log.loss),
             val_loss=self._so_far(self.val_loss),
             lr=self._so_far(self.lr),
             grad_norm=self._so_far(self.log.grad_norm),
             seconds=self._so_far(self.seconds),
-            coef=coef,
-            intercept=traced,
+            coef=coefs,
+            intercept=intercepts,
         )
         return FitResult(
-            coef=params[:-1],
-            intercept=float(params[-1]),
+            coef=coef,
+            intercept=float(intercept) if self.targets.single else intercept,
             history=history,
             n_epochs=self.done,
             n_steps=self.state.steps,
@@ -206,7 +216,15 @@ class Run:
             optimizer=self.record,
             backend=self.engine.NAME,
             feature_names=self.names,
+            classes=self.targets.classes,
         )
+
+    def _shaped(self, params: Array) -> tuple[Array, Array]:
+        """Weights and intercepts, without the axis of the outputs where y has none."""
+        models = params.reshape(*params.shape[:-1], self.problem.outputs, -1)
+        if self.targets.single:
+            models = models[..., 0, :]
+        return models[..., :-1].copy(), models[..., -1].copy()
 
     def _so_far(self, values: Array) -> Array:
         """The entries of the epochs done; nothing changes them any more."""
@@ -214,7 +232,7 @@ class Run:
 
     def _divergence(self) -> Exception:
         """The error for an epoch whose loss is lost: bad data, or a rate that is too large."""
-        check_finite(self.problem.X, "X")
+        check_finite(self.problem.rows.X, "X")
         epoch = self.done - 1
         loss = float(self.log.loss[epoch])
         lr = float(self.lr[epoch])
@@ -238,7 +256,11 @@ class Run:
     def _advice(self, stable: float | None) -> str:
         if stable == 0:
             return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
-        if stable is None:
+        if stable is None and self.record.stability is not None:
+            words = (
+                f'no rate is stable for {self.problem.loss.name} whatever the weights: lr="auto" chooses one by the data'
+            )
+        elif stable is None:
             words = _rates.smaller(self.record, float(self.lr[: self.done].max()))
         else:
             kind = (
@@ -256,10 +278,12 @@ class Run:
         return words
 
 
-def model_loss(engine: Backend, loss: Loss, rows: Rows, params: Array, threads: int) -> Any:
+def model_loss(
+    engine: Backend, loss: Loss, rows: Rows, outputs: int, params: Array, threads: int
+) -> Any:
     """The mean loss of a model on some rows."""
     X, y, weights = rows
-    p = engine.predict(X, params, useful_threads(threads, *X.shape))
+    p = engine.predict(X, outputs, params, useful_threads(threads, *X.shape))
     return engine.mean_loss(loss, p, y, weights)
 
 

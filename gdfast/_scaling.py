@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from gdfast import order
-from gdfast.matrices import check_finite
+from gdfast.csr import Csr
+from gdfast.matrices import Rows, check_finite
 from gdfast.problem import Array
 
 
@@ -18,14 +19,22 @@ class Scaling:
     scale: Array  # (d,): 1 for a constant column
 
     @classmethod
-    def of(cls, X: Array, weights: Array, center: bool) -> Self:
-        """The weighted means and standard deviations, in the canonical order of sums over rows."""
+    def of(cls, rows: Rows, center: bool) -> Self:
+        """The weighted means and standard deviations, in the canonical order of sums over rows.
+
+        Sparse columns are not centred: they would not be sparse any more.
+        """
+        X, _, weights = rows
         with np.errstate(all="ignore"):
-            mean = _column_means(X, weights)
-            mean += _column_means(
-                X, weights, mean
-            )  # what rounding left out: a constant column's mean is its value
-            scale = _deviations(X, weights, mean)
+            if isinstance(X, Csr):
+                mean, scale = X.moments(weights)
+                center = False
+            else:
+                mean = _column_means(X, weights)
+                mean += _column_means(
+                    X, weights, mean
+                )  # what rounding left out: a constant column's mean is its value
+                scale = _deviations(X, weights, mean)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             check_finite(X, "X")
             raise ValueError(
@@ -34,8 +43,10 @@ class Scaling:
         scale[scale <= 10 * np.finfo(X.dtype).eps * np.abs(mean)] = 1
         return cls(mean if center else np.zeros_like(mean), scale)
 
-    def standardized(self, X: Array) -> Array:
+    def standardized(self, X: Any) -> Any:
         """A standardised copy of X."""
+        if isinstance(X, Csr):
+            return X.scaled(self.scale)
         Z = np.empty_like(X)
         for part in order.chunks(*X.shape):
             np.divide(X[part] - self.mean, self.scale, out=Z[part])
@@ -43,25 +54,29 @@ class Scaling:
         return Z
 
     def into(self, params: Array) -> Array:
-        """Weights and intercept for X -> those for the standardised X. (..., d + 1)."""
+        """Weights and intercepts for X -> those for the standardised X. (..., k (d + 1))."""
         inner = params.copy()
+        models = self._models(inner)
         with np.errstate(all="ignore"):  # the loss at the start shows it
-            inner[..., :-1] *= self.scale
-            inner[..., -1] += self._shift(params)
+            models[:, -1] += self._shift(models)
+            models[:, :-1] *= self.scale
         inner += inner.dtype.type(0)  # no -0.0
         return inner
 
     def back(self, params: Array) -> Array:
-        """Weights and intercept for the standardised X -> those for X. (..., d + 1)."""
+        """Weights and intercepts for the standardised X -> those for X. (..., k (d + 1))."""
         outer = params.copy()
+        models = self._models(outer)
         with np.errstate(all="ignore"):  # `fit` looks at what it returns
-            outer[..., :-1] /= self.scale
-            outer[..., -1] -= self._shift(outer)
+            models[:, :-1] /= self.scale
+            models[:, -1] -= self._shift(models)
         return outer
 
-    def _shift(self, params: Array) -> Any:
-        w = params[..., :-1]
-        return order.dot(w.reshape(-1, w.shape[-1]), self.mean).reshape(w.shape[:-1])
+    def _models(self, params: Array) -> Array:
+        return params.reshape(-1, len(self.mean) + 1)
+
+    def _shift(self, models: Array) -> Any:
+        return order.dot(models[:, :-1], self.mean)
 
 
 def _deviations(X: Array, weights: Array, mean: Array) -> Array:

@@ -62,6 +62,19 @@ class Csr(NamedTuple):
                 indices[part] = self.indices[source]
         return Csr(read_only(data), read_only(indices), read_only(indptr), self.features)
 
+    def part(self, rows: slice) -> "Csr":
+        """Consecutive rows, without a copy of their entries."""
+        ptr = self.indptr[rows.start : rows.stop + 1]
+        entries = slice(ptr[0], ptr[-1])
+        return Csr(self.data[entries], self.indices[entries], ptr - ptr[0], self.features)
+
+    def add_to(self, g: Array, c: Array) -> None:
+        """Add c_i times row i to g, row after row."""
+        for group in _groups(self.indptr):
+            factors = c[group]
+            for part, row in _pieces(self.indptr[group.start : group.stop + 1]):
+                np.add.at(g, self.indices[part], factors[row] * self.data[part])
+
     def scaled(self, scale: Array) -> "Csr":
         """A copy with column j divided by ``scale[j]``."""
         data = np.empty_like(self.data)

@@ -19,6 +19,11 @@ def like(x: Any, number: float) -> Any:
     return number if isinstance(x, float) else x.dtype.type(number)
 
 
+def wide(x: Any) -> Any:
+    """X in float64."""
+    return np.float64(x)
+
+
 def where(condition: Any, a: Any, b: Any) -> Any:
     """A where the condition holds, else b. Unlike min and max it is the same on NaN and signed zeros everywhere.
 
@@ -69,64 +74,115 @@ def _running_product(base: float, count: int) -> Any:
     return np.multiply.accumulate(factors)
 
 
-# What follows takes arrays of float64 and is used by Python alone. Tails of pi and of ln 2 are what the heads lack.
-_LOG2_E = float.fromhex("0x1.71547652b82fep+0")
-_LN2_HEAD, _LN2_TAIL = (
-    float.fromhex("0x1.62e42fee00000p-1"),
-    float.fromhex("0x1.a39ef35793c76p-33"),
-)
-_HALF_ROOT = float.fromhex("0x1.6a09e667f3bcdp-1")
+LOG2_E = float.fromhex("0x1.71547652b82fep+0")
+# ln 2 in two parts: the first has so few bits that its multiples by exponents are exact.
+LN2_HEAD = float.fromhex("0x1.62e42fee00000p-1")
+LN2_TAIL = float.fromhex("0x1.a39ef35793c76p-33")
+SHIFT = float.fromhex("0x1.8p52")  # added and taken away it rounds to an integer, in the low bits of the sum
+HALF_ROOT_BITS = np.int64(0x3FE6A09E667F3BCD)
+ONE_BITS = np.int64(0x3FF0000000000000)
+FRACTION = np.int64(0x000FFFFFFFFFFFFF)
+_52 = np.int64(52)
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = (1 / math.factorial(k) for k in range(2, 14))
 # log(1 + f) = f - f^2 / 2 + s (f^2 / 2 + R(s^2)), s = f / (2 + f): the polynomial R of FreeBSD's e_log.c.
-_LOG = (
-    0.1479819860511658591,
-    0.1531383769920937332,
-    0.1818357216161805012,
-    0.2222219843214978396,
-    0.2857142874366239149,
-    0.3999999999940941908,
+L1, L2, L3, L4, L5, L6, L7 = (
     0.6666666666666735130,
+    0.3999999999940941908,
+    0.2857142874366239149,
+    0.2222219843214978396,
+    0.1818357216161805012,
+    0.1531383769920937332,
+    0.1479819860511658591,
 )
-_EXP = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
-_COS = tuple((-1) ** k / math.factorial(2 * k) for k in range(8, 0, -1))
-_SIN = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, 0, -1))
+
+
+def bits(x: Any) -> Any:
+    """The bits of a float64 as an int64."""
+    return np.float64(x).view(np.int64)
+
+
+def from_bits(x: Any) -> Any:
+    """The float64 of these bits."""
+    return x.view(np.float64)
 
 
 def exp(x: Any) -> Any:
-    """e^x, to 1 ulp: x = k ln 2 + r, and a polynomial in r.
+    """e^x in float64, to 1 ulp, for x from -708 to 709; beyond as there. x = k ln 2 + r, and a polynomial in r.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from gdfast.elementary import exp
-    >>> exp([0.0, 1.0]).round(12).tolist()
+    >>> exp(np.array([0.0, 1.0])).round(12).tolist()
     [1.0, 2.718281828459]
     """
-    x = np.asarray(x, np.float64)
-    inner = where(x < -746, -746.0, where(x > 710, 710.0, x))
-    k = np.rint(inner * _LOG2_E)
-    r = (inner - k * _LN2_HEAD) - k * _LN2_TAIL
-    y = 1 + (r + _polynomial(_EXP, r) * r * r)
-    return np.ldexp(y, where(np.isnan(x), 0.0, k).astype(np.int32))
+    x = where(x < -708.0, -708.0, where(x > 709.0, 709.0, x))
+    t = x * LOG2_E + SHIFT
+    k = t - SHIFT
+    r = (x - k * LN2_HEAD) - k * LN2_TAIL
+    p = E8 + r * (E9 + r * (E10 + r * (E11 + r * (E12 + r * E13))))
+    p = E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * (E7 + r * p)))))
+    return (1.0 + (r + p * (r * r))) * from_bits((bits(t) << _52) + ONE_BITS)
+
+
+def exp_of_difference(a: Any, b: Any) -> Any:
+    """e^(a - b), what the difference rounds off included (Knuth's two-sum).
+
+    Examples
+    --------
+    >>> from gdfast.elementary import exp_of_difference
+    >>> float(exp_of_difference(1.0, 1.0))
+    1.0
+    """
+    x = a - b
+    back = a - x
+    rest = (a - (x + back)) + (back - b)
+    y = exp(x)
+    return y + y * rest
 
 
 def log(x: Any) -> Any:
-    """The natural logarithm of x > 0, to 1 ulp; -inf for 0, NaN below.
+    """The natural logarithm in float64, to 1 ulp, for x from 2.3e-308 to 1.7e308.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from gdfast.elementary import log
-    >>> log([1.0, 10.0]).tolist()
+    >>> log(np.array([1.0, 10.0])).tolist()
     [0.0, 2.302585092994046]
     """
-    x = np.asarray(x, np.float64)
-    m, k = np.frexp(x)
-    low = m < _HALF_ROOT
-    m, k = where(low, m + m, m), where(low, k - 1, k)
-    f = m - 1
-    s = f / (2 + f)
+    return _log(x, x - x)
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x) in float64, to 1 ulp, for x from 0 to 1.7e308.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gdfast.elementary import log1p
+    >>> log1p(np.array([1e-20, 1.0])).tolist()
+    [1e-20, 0.6931471805599453]
+    """
+    y = 1.0 + x
+    return _log(y, where(y >= 2.0, 1.0 - (y - x), x - (y - 1.0)) / y)
+
+
+def _log(x: Any, correction: Any) -> Any:
+    """log(x) + correction, the latter tiny. x = 2^k (1 + f), with 1 + f from sqrt(1/2) to sqrt(2)."""
+    shifted = bits(x) - HALF_ROOT_BITS + ONE_BITS
+    k = (shifted >> _52) - np.int64(1023)
+    f = from_bits((shifted & FRACTION) + HALF_ROOT_BITS) - 1.0
+    s = f / (2.0 + f)
     z = s * s
+    p = z * (L1 + z * (L2 + z * (L3 + z * (L4 + z * (L5 + z * (L6 + z * L7))))))
     half = 0.5 * f * f
-    y = k * _LN2_HEAD - ((half - (s * (half + z * _polynomial(_LOG, z)) + k * _LN2_TAIL)) - f)
-    return where((x > 0) & (x < np.inf), y, where(x == 0, -np.inf, where(x > 0, np.inf, np.nan)))
+    return k * LN2_HEAD - ((half - (s * (half + p) + (k * LN2_TAIL + correction))) - f)
+
+
+# What follows takes arrays and is used by Python alone.
+_COS = tuple((-1) ** k / math.factorial(2 * k) for k in range(8, 0, -1))
+_SIN = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, 0, -1))
 
 
 def power(x: Any, y: Any) -> Any:

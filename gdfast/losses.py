@@ -5,10 +5,13 @@ number in a formula is written ``like(p, number)``, which gives it p's dtype: nu
 A choice is written ``where(condition, a, b)``.
 """
 
+import math
 from typing import Any, NamedTuple, Protocol
 
-from gdfast.checks import choose
-from gdfast.elementary import like
+import numpy as np
+
+from gdfast.checks import check_int, check_number, choose
+from gdfast.elementary import exp, exp_of_difference, like, log1p, sign, where, wide
 
 
 class Loss(Protocol):
@@ -20,8 +23,18 @@ class Loss(Protocol):
     def _asdict(self) -> dict[str, Any]: ...
 
     @property
-    def curvature(self) -> float:
-        """The largest second derivative by p."""
+    def targets(self) -> str:
+        """What y holds: "numbers", "counts", "signs" (two classes) or "classes" (0, 1, ..., k - 1)."""
+        ...
+
+    @property
+    def curvature(self) -> float | None:
+        """The largest second derivative by p, or eigenvalue of those by several; None where it has no bound."""
+        ...
+
+    @property
+    def steepness(self) -> float | None:
+        """The largest first derivative by p; None where it has no bound."""
         ...
 
     def value(self, p: Any, y: Any) -> Any: ...
@@ -48,8 +61,16 @@ class SquaredError(NamedTuple):
         return "squared_error"
 
     @property
-    def curvature(self) -> float:
+    def targets(self) -> str:
+        return "numbers"
+
+    @property
+    def curvature(self) -> float | None:
         return 2.0
+
+    @property
+    def steepness(self) -> float | None:
+        return None
 
     def value(self, p: Any, y: Any) -> Any:
         r = p - y
@@ -78,8 +99,16 @@ class HalfSquaredError(NamedTuple):
         return "half_squared_error"
 
     @property
-    def curvature(self) -> float:
+    def targets(self) -> str:
+        return "numbers"
+
+    @property
+    def curvature(self) -> float | None:
         return 1.0
+
+    @property
+    def steepness(self) -> float | None:
+        return None
 
     def value(self, p: Any, y: Any) -> Any:
         r = p - y
@@ -89,7 +118,533 @@ class HalfSquaredError(NamedTuple):
         return p - y
 
 
-TABLE: dict[str, type[Loss]] = {loss().name: loss for loss in (SquaredError, HalfSquaredError)}
+class Huber(NamedTuple):
+    """r^2 / 2 for residuals r = p - y up to delta, and delta (abs(r) - delta / 2) beyond.
+
+    Parameters
+    ----------
+    delta : float, default 1.35
+        Where the line begins.
+
+    References
+    ----------
+    Huber (1964), "Robust estimation of a location parameter"; scikit-learn's ``SGDRegressor(loss="huber")``, which
+    calls delta epsilon.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.Huber(delta=1.0)
+    >>> float(loss.value(3.0, 0.0)), float(loss.gradient(-3.0, 0.0))
+    (2.5, -1.0)
+    """
+
+    delta: float = 1.35
+
+    @property
+    def name(self) -> str:
+        return "huber"
+
+    @property
+    def targets(self) -> str:
+        return "numbers"
+
+    @property
+    def curvature(self) -> float | None:
+        return 1.0
+
+    @property
+    def steepness(self) -> float | None:
+        return self.delta
+
+    def value(self, p: Any, y: Any) -> Any:
+        r = p - y
+        c = gradient(self, p, y)
+        return c * (r - like(p, 0.5) * c)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        r = p - y
+        return where(r < -self.delta, -self.delta, where(r > self.delta, self.delta, r))
+
+
+class EpsilonInsensitive(NamedTuple):
+    """max(0, abs(p - y) - epsilon): the loss of support vector regression.
+
+    Parameters
+    ----------
+    epsilon : float, default 0.1
+        Which residuals cost nothing.
+
+    References
+    ----------
+    Vapnik (1995), "The nature of statistical learning theory"; scikit-learn's
+    ``SGDRegressor(loss="epsilon_insensitive")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.EpsilonInsensitive(epsilon=0.5)
+    >>> float(loss.value(3.0, 1.0)), float(loss.gradient(3.0, 1.0)), float(loss.gradient(1.2, 1.0))
+    (1.5, 1.0, 0.0)
+    """
+
+    epsilon: float = 0.1
+
+    @property
+    def name(self) -> str:
+        return "epsilon_insensitive"
+
+    @property
+    def targets(self) -> str:
+        return "numbers"
+
+    @property
+    def curvature(self) -> float | None:
+        return None
+
+    @property
+    def steepness(self) -> float | None:
+        return 1.0
+
+    def value(self, p: Any, y: Any) -> Any:
+        beyond = abs(p - y) - self.epsilon
+        return where(beyond <= 0, like(p, 0.0), beyond)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        r = p - y
+        return where(abs(r) <= self.epsilon, like(p, 0.0), sign(r))
+
+
+class SquaredEpsilonInsensitive(NamedTuple):
+    """max(0, abs(p - y) - epsilon)^2.
+
+    Parameters
+    ----------
+    epsilon : float, default 0.1
+        Which residuals cost nothing.
+
+    References
+    ----------
+    scikit-learn's ``SGDRegressor(loss="squared_epsilon_insensitive")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.SquaredEpsilonInsensitive(epsilon=0.5)
+    >>> float(loss.value(3.0, 1.0)), float(loss.gradient(3.0, 1.0))
+    (2.25, 3.0)
+    """
+
+    epsilon: float = 0.1
+
+    @property
+    def name(self) -> str:
+        return "squared_epsilon_insensitive"
+
+    @property
+    def targets(self) -> str:
+        return "numbers"
+
+    @property
+    def curvature(self) -> float | None:
+        return 2.0
+
+    @property
+    def steepness(self) -> float | None:
+        return None
+
+    def value(self, p: Any, y: Any) -> Any:
+        beyond = abs(p - y) - self.epsilon
+        return where(beyond <= 0, like(p, 0.0), beyond * beyond)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        r = p - y
+        beyond = abs(r) - self.epsilon
+        return where(beyond <= 0, like(p, 0.0), (beyond + beyond) * sign(r))
+
+
+class Quantile(NamedTuple):
+    """q (y - p) below the target, (1 - q) (p - y) above: its minimum is the q-quantile.
+
+    Parameters
+    ----------
+    q : float, default 0.5
+        Which quantile, in (0, 1); 0.5 is the median.
+
+    References
+    ----------
+    Koenker and Bassett (1978), "Regression quantiles"; scikit-learn's ``QuantileRegressor``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.Quantile(q=0.75)
+    >>> float(loss.value(1.0, 3.0)), float(loss.gradient(1.0, 3.0)), float(loss.gradient(3.0, 1.0))
+    (1.5, -0.75, 0.25)
+    """
+
+    q: float = 0.5
+
+    @property
+    def name(self) -> str:
+        return "quantile"
+
+    @property
+    def targets(self) -> str:
+        return "numbers"
+
+    @property
+    def curvature(self) -> float | None:
+        return None
+
+    @property
+    def steepness(self) -> float | None:
+        return max(self.q, 1 - self.q)
+
+    def value(self, p: Any, y: Any) -> Any:
+        return gradient(self, p, y) * (p - y)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        return where(p > y, like(p, 1.0) - self.q, -self.q)
+
+
+class Poisson(NamedTuple):
+    """exp(p) - y p: minus the logarithm of the likelihood of a count y with mean exp(p), up to a constant.
+
+    References
+    ----------
+    scikit-learn's ``PoissonRegressor``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.Poisson()
+    >>> float(loss.value(0.0, 3.0)), float(loss.gradient(0.0, 3.0))
+    (1.0, -2.0)
+    """
+
+    @property
+    def name(self) -> str:
+        return "poisson"
+
+    @property
+    def targets(self) -> str:
+        return "counts"
+
+    @property
+    def curvature(self) -> float | None:
+        return None
+
+    @property
+    def steepness(self) -> float | None:
+        return None
+
+    def value(self, p: Any, y: Any) -> Any:
+        return like(p, exp(wide(p))) - y * p
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        return like(p, exp(wide(p))) - y
+
+    def mean(self, p: Any) -> Any:
+        return like(p, exp(wide(p)))
+
+
+class Logistic(NamedTuple):
+    """log(1 + exp(-y p)) for y = -1 or 1: minus the logarithm of the likelihood where y has the odds exp(p).
+
+    References
+    ----------
+    scikit-learn's ``SGDClassifier(loss="log_loss")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.Logistic()
+    >>> round(float(loss.value(0.0, 1.0)), 6), float(loss.gradient(0.0, 1.0))
+    (0.693147, -0.5)
+    """
+
+    @property
+    def name(self) -> str:
+        return "logistic"
+
+    @property
+    def targets(self) -> str:
+        return "signs"
+
+    @property
+    def curvature(self) -> float | None:
+        return 0.25
+
+    @property
+    def steepness(self) -> float | None:
+        return 1.0
+
+    def value(self, p: Any, y: Any) -> Any:
+        z = wide(p * y)
+        return like(p, where(z < 0.0, -z, 0.0) + log1p(exp(-abs(z))))
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        z = wide(p * y)
+        e = exp(-abs(z))
+        return -y * like(p, where(z < 0.0, 1.0, e) / (1.0 + e))
+
+    def probability(self, p: Any) -> Any:
+        e = exp(-abs(wide(p)))
+        return like(p, where(p > 0, 1.0, e) / (1.0 + e))
+
+
+class Hinge(NamedTuple):
+    """max(0, 1 - y p) for y = -1 or 1: the loss of support vector machines.
+
+    References
+    ----------
+    scikit-learn's ``SGDClassifier(loss="hinge")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.Hinge()
+    >>> float(loss.value(0.25, 1.0)), float(loss.gradient(0.25, 1.0)), float(loss.gradient(-2.0, -1.0))
+    (0.75, -1.0, 0.0)
+    """
+
+    @property
+    def name(self) -> str:
+        return "hinge"
+
+    @property
+    def targets(self) -> str:
+        return "signs"
+
+    @property
+    def curvature(self) -> float | None:
+        return None
+
+    @property
+    def steepness(self) -> float | None:
+        return 1.0
+
+    def value(self, p: Any, y: Any) -> Any:
+        short = like(p, 1.0) - y * p
+        return where(short <= 0, like(p, 0.0), short)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        return where(y * p >= 1, like(p, 0.0), -y)
+
+
+class SquaredHinge(NamedTuple):
+    """max(0, 1 - y p)^2 for y = -1 or 1.
+
+    References
+    ----------
+    scikit-learn's ``SGDClassifier(loss="squared_hinge")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.SquaredHinge()
+    >>> float(loss.value(0.5, 1.0)), float(loss.gradient(0.5, 1.0))
+    (0.25, -1.0)
+    """
+
+    @property
+    def name(self) -> str:
+        return "squared_hinge"
+
+    @property
+    def targets(self) -> str:
+        return "signs"
+
+    @property
+    def curvature(self) -> float | None:
+        return 2.0
+
+    @property
+    def steepness(self) -> float | None:
+        return None
+
+    def value(self, p: Any, y: Any) -> Any:
+        short = like(p, 1.0) - y * p
+        return where(short <= 0, like(p, 0.0), short * short)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        short = like(p, 1.0) - y * p
+        return where(short <= 0, like(p, 0.0), -y * (short + short))
+
+
+class ModifiedHuber(NamedTuple):
+    """max(0, 1 - y p)^2 for y = -1 or 1 where y p >= -1, and -4 y p beyond.
+
+    References
+    ----------
+    Zhang (2004), "Solving large scale linear prediction problems using stochastic gradient descent algorithms";
+    scikit-learn's ``SGDClassifier(loss="modified_huber")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.ModifiedHuber()
+    >>> float(loss.value(-3.0, 1.0)), float(loss.gradient(-3.0, 1.0)), float(loss.value(0.5, 1.0))
+    (12.0, -4.0, 0.25)
+    """
+
+    @property
+    def name(self) -> str:
+        return "modified_huber"
+
+    @property
+    def targets(self) -> str:
+        return "signs"
+
+    @property
+    def curvature(self) -> float | None:
+        return 2.0
+
+    @property
+    def steepness(self) -> float | None:
+        return 4.0
+
+    def value(self, p: Any, y: Any) -> Any:
+        z = y * p
+        short = like(p, 1.0) - z
+        near = where(short <= 0, like(p, 0.0), short * short)
+        return where(z < -1, like(p, -4.0) * z, near)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        z = y * p
+        short = like(p, 1.0) - z
+        near = where(short <= 0, like(p, 0.0), -y * (short + short))
+        return where(z < -1, like(p, -4.0) * y, near)
+
+    def probability(self, p: Any) -> Any:
+        inner = where(p < -1, like(p, -1.0), where(p > 1, like(p, 1.0), p))
+        return (inner + 1) / 2
+
+
+class Perceptron(NamedTuple):
+    """max(0, -y p) for y = -1 or 1.
+
+    References
+    ----------
+    Rosenblatt (1958), "The perceptron"; scikit-learn's ``SGDClassifier(loss="perceptron")``.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> loss = gd.losses.Perceptron()
+    >>> float(loss.value(-2.0, 1.0)), float(loss.gradient(-2.0, 1.0)), float(loss.gradient(2.0, 1.0))
+    (2.0, -1.0, 0.0)
+    """
+
+    @property
+    def name(self) -> str:
+        return "perceptron"
+
+    @property
+    def targets(self) -> str:
+        return "signs"
+
+    @property
+    def curvature(self) -> float | None:
+        return None
+
+    @property
+    def steepness(self) -> float | None:
+        return 1.0
+
+    def value(self, p: Any, y: Any) -> Any:
+        z = y * p
+        return where(z >= 0, like(p, 0.0), -z)
+
+    def gradient(self, p: Any, y: Any) -> Any:
+        return where(y * p > 0, like(p, 0.0), -y)
+
+
+class Softmax(NamedTuple):
+    """log sum_o exp(p_o) - p_y for k classes: minus the logarithm of the probability exp(p_y) / sum_o exp(p_o) of y.
+
+    Its derivatives by the k predictions are the probabilities, that of the class y less 1.
+
+    Parameters
+    ----------
+    classes : int, optional
+        k; the largest y + 1 by default.
+
+    References
+    ----------
+    ``torch.nn.CrossEntropyLoss``; scikit-learn's ``LogisticRegression``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gdfast as gd
+    >>> X, y = np.array([[-1.0], [0.0], [1.0]]), [0, 1, 2]
+    >>> gd.fit(X, y, loss="softmax").coef.shape
+    (3, 1)
+    """
+
+    classes: int = 0
+
+    @property
+    def name(self) -> str:
+        return "softmax"
+
+    @property
+    def targets(self) -> str:
+        return "classes"
+
+    @property
+    def curvature(self) -> float | None:
+        return 0.5
+
+    @property
+    def steepness(self) -> float | None:
+        return math.sqrt(2)
+
+    def of_row(self, p: Any, y: Any, c: Any) -> Any:
+        best = 0
+        top = p[0]
+        for o in range(1, len(p)):
+            best = where(p[o] > top, o, best)
+            top = where(p[o] > top, p[o], top)
+        beyond = others = 0.0
+        right = p[0]
+        for o in range(len(p)):
+            e = exp_of_difference(wide(p[o]), wide(top))
+            c[o] = e
+            beyond = beyond + where(best == o, 0.0, e)
+            others = others + where(y[0] == o, 0.0, e)
+            right = where(y[0] == o, p[o], right)
+        total = 1.0 + beyond
+        for o in range(len(p)):
+            c[o] = where(y[0] == o, like(c, -others / total), c[o] / like(c, total))
+        return like(c, log1p(beyond) + (wide(top) - wide(right)))
+
+    def probability(self, p: Any) -> Any:
+        c = np.empty_like(p.T)
+        self.of_row(p.T, np.full((1, len(p)), -1.0), c)
+        return c.T
+
+
+TABLE: dict[str, type[Loss]] = {
+    loss().name: loss
+    for loss in (
+        SquaredError,
+        HalfSquaredError,
+        Huber,
+        EpsilonInsensitive,
+        SquaredEpsilonInsensitive,
+        Quantile,
+        Poisson,
+        Logistic,
+        Hinge,
+        SquaredHinge,
+        ModifiedHuber,
+        Perceptron,
+        Softmax,
+    )
+}
 
 
 def value(self: Loss, p: Any, y: Any) -> Any:
@@ -102,8 +657,38 @@ def gradient(self: Loss, p: Any, y: Any) -> Any:
     return self.gradient(p, y)
 
 
+def of_row(self: Loss, p: Any, y: Any, c: Any) -> Any:
+    """The loss of a row with the predictions p[0], ..., p[k - 1]; c becomes its derivatives by them.
+
+    It is the sum over the outputs, in turn, unless the record says otherwise.
+    """
+    if isinstance(self, Softmax):
+        return self.of_row(p, y, c)
+    return sum_of_outputs(self, p, y, c)
+
+
+def sum_of_outputs(self: Loss, p: Any, y: Any, c: Any) -> Any:
+    """The loss of each output with a target of its own."""
+    total = value(self, p[0], y[0])
+    c[0] = gradient(self, p[0], y[0])
+    for o in range(1, len(p)):
+        total = total + value(self, p[o], y[o])
+        c[o] = gradient(self, p[o], y[o])
+    return total
+
+
+# The ranges of the losses' parameters, in which 0 and infinity are not included: name -> (low, high).
+RANGES = {"delta": (0, math.inf), "epsilon": (0, math.inf), "q": (0, 1)}
+
+
 def find(loss: "str | Loss") -> Loss:
-    """The record of a name, or the record itself."""
-    if not isinstance(loss, str) and type(loss) in TABLE.values():
-        return loss
-    return choose("loss", loss, TABLE)()
+    """The record of a name, or the record itself, its parameters checked."""
+    if isinstance(loss, str) or type(loss) not in TABLE.values():
+        return choose("loss", loss, TABLE)()
+    checked = {
+        name: check_int(name, number, 0)
+        if name == "classes"
+        else check_number(name, number, *RANGES[name], include_low=name == "epsilon", include_high=False)
+        for name, number in loss._asdict().items()
+    }
+    return type(loss)(**checked)

@@ -14,16 +14,16 @@ Array = NDArray[Any]
 class Rows(NamedTuple):
     """Rows as the kernels take them."""
 
-    X: Array  # (n, d)
-    y: Array  # (n,)
+    X: Any  # ndarray (n, d) or Csr
+    y: Array  # (n, targets)
     weights: Array  # (n,) of mean 1, or (1,): all rows alike
 
     def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Rows":
         """The chosen rows, their weights scaled to mean 1 among them."""
-        X, y = self.X[chosen], self.y[chosen]
+        X = self.X.take(chosen) if isinstance(self.X, Csr) else as_matrix(self.X[chosen])
+        y = as_matrix(self.y[chosen], "y")
         given = self.weights[chosen] if len(self.weights) > 1 else None
-        weights = as_weights(given, len(y), y.dtype, weights_name)
-        return Rows(as_matrix(X), as_vector(y, "y", len(y), y.dtype), weights)
+        return Rows(X, y, as_weights(given, len(y), y.dtype, weights_name))
 
 
 @overload

@@ -103,6 +103,16 @@ class Optimizer(ABC):
         return record
 
     @property
+    def plain(self) -> bool:
+        """Whether a step is w - rate * g, with nothing remembered."""
+        return False
+
+    @property
+    def rests_at_zero(self) -> bool:
+        """Whether a gradient of 0 leaves a parameter, and what is remembered of it, as they are."""
+        return False
+
+    @property
     def averages_after(self) -> int:
         """The step after which `fit`'s average of the iterates begins."""
         return 0
@@ -255,6 +265,14 @@ class SGD(Optimizer):
             )
 
     @property
+    def plain(self) -> bool:
+        return self.momentum == 0
+
+    @property
+    def rests_at_zero(self) -> bool:
+        return self.momentum == 0 and self.weight_decay == 0
+
+    @property
     def rule(self) -> SGDRule:
         return SGDRule(self.momentum, self.weight_decay, self.nesterov)
 
@@ -368,6 +386,10 @@ class Adagrad(Optimizer):
             initial_accumulator_value=NOT_NEGATIVE,
             eps=NOT_NEGATIVE,
         )
+
+    @property
+    def rests_at_zero(self) -> bool:
+        return self.weight_decay == 0 and self.eps > 0
 
     @property
     def rule(self) -> AdagradRule:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from gdfast import order
 from gdfast.losses import Loss
+from gdfast.matrices import Rows
 from gdfast.optimizers import Rule
+from gdfast.penalties import Penalty
 
 Array = NDArray[Any]
 
@@ -21,13 +23,14 @@ RAN, TOL, DIVERGED = 0, 1, 2
 class Problem:
     """The data and the options. All arrays and the records' numbers have one dtype."""
 
-    X: Array  # (n, d)
-    y: Array  # (n,)
-    weights: Array  # (n,) of mean 1, or (1,): all rows alike
+    rows: Rows
     loss: Loss
     rule: Rule
-    batch_size: int  # at most n
+    penalty: Penalty
+    outputs: int
     fit_intercept: bool
+    batch_size: int  # at most n
+    fused: bool  # steps are made row by row or, where the rows are sparse, on the columns they hold
     clip_norm: float  # inf: no clipping
     tol: float  # for the largest gradient component; negative: never
     bound: float  # a loss above it has diverged
@@ -35,15 +38,20 @@ class Problem:
     threads: int  # at most
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The one of all numbers."""
+        return self.rows.y.dtype
+
+    @property
     def full_batch(self) -> bool:
         """Whether a step sees all rows."""
-        return self.batch_size == len(self.y)
+        return self.batch_size == len(self.rows.y)
 
     @property
     def batch_threads(self) -> int:
         """How many of the threads a batch is worth. It must start at the border of a block to be shared."""
         if self.full_batch or self.batch_size % order.BLOCK == 0:
-            return useful_threads(self.threads, self.batch_size, self.X.shape[1])
+            return useful_threads(self.threads, self.batch_size, self.rows.X.shape[1])
         return 1
 
 
@@ -51,10 +59,10 @@ class Problem:
 class State:
     """What a fit carries from epoch to epoch."""
 
-    params: Array  # (d + 1,): the weights, then the intercept
-    slots: Array  # (states, d + 1)
-    total: Array  # (d + 1,) in float64, the sum of the iterates, or (0,) for no average
-    start: Array  # (d + 1,), params before the last epoch
+    params: Array  # (size,): of each output the weights, then the intercept
+    slots: Array  # (states, size)
+    total: Array  # (size,) in float64, the sum of the iterates, or (0,) for no average
+    start: Array  # (size,), params before the last epoch
     steps: int = 0
 
 
@@ -64,7 +72,9 @@ class Log:
 
     loss: Array
     grad_norm: Array
-    params: Array  # (epochs, d + 1), or (0, d + 1) where they are not traced
+    params: Array  # (epochs, size), or (0, size) where they are not traced
+    sums: Array  # the losses of the last epoch's blocks
+    offset: int = 0  # at which position in the first of these blocks the rows begin
 
 
 def useful_threads(threads: int, rows: int, features: int) -> int:

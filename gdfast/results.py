@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
+from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import as_matrix, feature_names
 from gdfast.optimizers import Optimizer
@@ -31,20 +32,21 @@ class History:
     Attributes
     ----------
     loss : ndarray (n_epochs,)
-        Mean loss of the rows as they were visited, each before the update it caused. For the full batch this is the
-        loss before the epoch's step.
+        Mean loss of the rows as they were visited, each before the update it caused, without penalties. For the full
+        batch this is the loss before the epoch's step.
     val_loss : ndarray (n_epochs,) or (0,)
         Mean loss of the validation rows after the epoch; empty without validation.
     lr : ndarray (n_epochs,)
-        The rate of the epoch's first step.
+        The schedule's rate for the epoch's first step, of which ASGD and Adagrad with lr_decay make a smaller one.
     grad_norm : ndarray (n_epochs,)
-        Euclidean norm of the gradient, the intercept's component included, of the epoch's last step, before clipping.
+        Euclidean norm of the objective's gradient, the intercept's component included, at the epoch's last step, before
+        clipping; where l1 leaves w without one, of the least slope.
     seconds : ndarray (n_epochs,)
         Time since the start of the fit at the end of the epoch. Epochs much shorter than a millisecond run several at
         a time and share their time evenly.
-    coef : ndarray (n_epochs + 1, d) or None
+    coef : ndarray (n_epochs + 1, d) or (n_epochs + 1, k, d), or None
         With ``trace="coef"``: the weights after each epoch, row 0 being the start.
-    intercept : ndarray (n_epochs + 1,) or None
+    intercept : ndarray (n_epochs + 1,) or (n_epochs + 1, k), or None
         With ``trace="coef"``: the intercept likewise.
     """
 
@@ -73,9 +75,9 @@ class FitResult:
 
     Attributes
     ----------
-    coef : ndarray (d,)
-        The weights w.
-    intercept : float
+    coef : ndarray (d,) or (k, d)
+        The weights w, a row for each output where y has several columns or the loss is softmax.
+    intercept : float or ndarray (k,)
         b; as it was given, or 0, where it was not fitted.
     history : History
         Losses, rates and times of each epoch.
@@ -91,10 +93,12 @@ class FitResult:
         What ran it.
     feature_names : tuple of str or None
         The names of X's columns.
+    classes : ndarray or None
+        For a loss of classes: as they stand in y.
     """
 
     coef: Array
-    intercept: float
+    intercept: float | Array
     history: History
     n_epochs: int
     n_steps: int
@@ -103,10 +107,13 @@ class FitResult:
     loss: Loss
     optimizer: Optimizer
     backend: str
-    feature_names: tuple[str, ...] | None = field(default=None)
+    feature_names: tuple[str, ...] | None = None
+    classes: Array | None = None
 
     def __post_init__(self) -> None:
-        self.coef.flags.writeable = False
+        for values in (self.coef, self.intercept, self.classes):
+            if isinstance(values, np.ndarray):
+                values.flags.writeable = False
 
     @property
     def digest(self) -> str:
@@ -115,7 +122,8 @@ class FitResult:
         Equal digests mean the same run.
         """
         sha = hashlib.sha256()
-        for values in (self.coef, np.asarray(self.intercept, self.coef.dtype), self.history.loss):
+        intercept = np.asarray(self.intercept, self.coef.dtype)
+        for values in (self.coef, intercept, self.history.loss):
             canonical = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
             sha.update(f"{canonical.dtype.str}{values.shape}".encode())
             sha.update(canonical.tobytes())
@@ -127,11 +135,11 @@ class FitResult:
 
         Parameters
         ----------
-        X : array-like (n, d)
+        X : array-like or scipy sparse (n, d)
 
         Returns
         -------
-        ndarray (n,)
+        ndarray (n,) or (n, k)
             float64 where X or the weights are, else float32.
 
         Raises
@@ -139,25 +147,40 @@ class FitResult:
         ValueError
             If X has another number of features, or other names for them.
         """
-        a = as_matrix(X)
+        a = as_matrix(X, sparse=True)
         names = feature_names(X)
         if names and self.feature_names and names != self.feature_names:
             raise ValueError(
                 f"the columns of X are {names}, those of the model {self.feature_names}"
             )
-        if a.shape[1] != len(self.coef):
-            raise ValueError(f"X has {a.shape[1]} features, the model has {len(self.coef)}")
-        dtype = np.result_type(a, self.coef)
-        params = np.append(self.coef, self.coef.dtype.type(self.intercept)).astype(dtype)
+        rows, features = a.shape
+        if features != self.coef.shape[-1]:
+            raise ValueError(f"X has {features} features, the model has {self.coef.shape[-1]}")
+        dtype = np.result_type(a.dtype, self.coef)
+        if isinstance(a, Csr):
+            a = a.astype(dtype)
+        models = np.column_stack([np.atleast_2d(self.coef), np.atleast_1d(self.intercept)])
         name = self.backend if _backends.why_not(self.backend) is None else "numpy"
-        threads = useful_threads(_backends.default_threads(), *a.shape)
         p: Array = _backends.find(name).predict(
-            as_matrix(a.astype(dtype, copy=False)), params, threads
+            a if isinstance(a, Csr) else as_matrix(a.astype(dtype, copy=False)),
+            len(models),
+            models.astype(dtype).ravel(),
+            useful_threads(_backends.default_threads(), rows, features),
         )
-        return p
+        return p[:, 0] if self.coef.ndim == 1 else p
 
+    @standard()
     def predict(self, X: ArrayLike) -> Array:
-        """The predicted targets, x.w + b: for the squared losses the same as `decision_function`.
+        """The predicted targets: x.w + b for numbers, exp(x.w + b) for counts, the likeliest class for classes.
+
+        Parameters
+        ----------
+        X : array-like or scipy sparse (n, d)
+
+        Returns
+        -------
+        ndarray (n,) or (n, k)
+            Classes as they stood in y; of softmax (n,).
 
         Examples
         --------
@@ -165,8 +188,53 @@ class FitResult:
         >>> r = gd.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], epochs=1000)
         >>> r.predict([[10.0]]).round(6).tolist()
         [21.0]
+        >>> r = gd.fit([[-1.0], [2.0]], [0, 1], loss="logistic")
+        >>> r.predict([[-3.0], [5.0]]).tolist()
+        [0, 1]
         """
-        return self.decision_function(X)
+        p = self.decision_function(X)
+        if self.classes is None:
+            return self.loss.mean(p) if self.loss.targets == "counts" else p
+        chosen: Array = self.classes[
+            p.argmax(axis=1) if self.loss.targets == "classes" else (p > 0).astype(np.intp)
+        ]
+        return chosen
+
+    @standard()
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """The probability of each class, for the losses that tell it: logistic, modified_huber and softmax.
+
+        1 / (1 + exp(-p)) for the second class of logistic; (min(1, max(-1, p)) + 1) / 2 for that of modified_huber
+        (Zhang 2004); exp(p_o) / sum exp(p) for softmax.
+
+        Parameters
+        ----------
+        X : array-like or scipy sparse (n, d)
+
+        Returns
+        -------
+        ndarray (n, 2) or (n, k)
+            A column for each class; where y has k columns of two classes, the probability of the second in each.
+
+        Raises
+        ------
+        ValueError
+            If the loss is another one.
+
+        Examples
+        --------
+        >>> import gdfast as gd
+        >>> r = gd.fit([[-1.0], [1.0]], [0, 1], loss="logistic", fit_intercept=False)
+        >>> r.predict_proba([[0.0]]).tolist()
+        [[0.5, 0.5]]
+        """
+        if not hasattr(self.loss, "probability"):
+            raise ValueError(
+                f"{self.loss.name} tells no probabilities: logistic, modified_huber and softmax do"
+            )
+        with np.errstate(all="ignore"):
+            p: Array = self.loss.probability(self.decision_function(X))
+        return np.column_stack([1 - p, p]) if p.ndim == 1 else p
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the losses over the epochs; needs matplotlib. Returns the axes, new ones if `ax` is None."""
@@ -199,24 +267,29 @@ class FitResult:
             "feature_names": self.feature_names,
         }
         arrays = {f"history.{name}": a for name, a in vars(self.history).items() if a is not None}
+        if self.classes is not None:
+            arrays["classes"] = self.classes
         intercept = np.asarray(self.intercept, self.coef.dtype)
         whole = BytesIO()
         np.savez(whole, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
         Path(path).write_bytes(whole.getbuffer())
 
     def __repr__(self) -> str:
-        names = self.feature_names or tuple(f"x{j}" for j in range(len(self.coef)))
-        shown = list(zip(names, self.coef.tolist(), strict=True))
-        rows = shown if len(shown) <= 10 else [*shown[:5], ("...", None), *shown[-4:]]
-        width = max(9, *(len(name) for name, _ in rows))
+        d = self.coef.shape[-1]
+        names = (*(self.feature_names or (f"x{j}" for j in range(d))), "intercept")
+        models = np.column_stack([np.atleast_2d(self.coef), np.atleast_1d(self.intercept)])
+        some = list(range(d)) if d <= 10 else [*range(5), None, *range(d - 4, d)]
+        width = max(9, *(len(names[j]) for j in some if j is not None))
+        shown = 4  # of several outputs
+
+        def line(name: str, values: Array) -> str:
+            words = [format(value, ".9g") for value in values[:shown].tolist()]
+            return f"  {name:<{width}}  {'  '.join(words)}{'  ...' if len(values) > shown else ''}"
+
         lines = [
             f"FitResult: {self.loss.name} by {self.optimizer}, {self.backend}",
             f"  {self.n_epochs} epochs, {self.n_steps} steps, ended by {self.stop_reason}; {self.history!r}",
-            *(
-                f"  {name:<{width}}  {'' if value is None else format(value, '.9g')}"
-                for name, value in rows
-            ),
-            f"  {'intercept':<{width}}  {self.intercept:.9g}",
+            *("  ..." if j is None else line(names[j], models[:, j]) for j in [*some, d]),
         ]
         return "\n".join(line.rstrip() for line in lines)
 
@@ -314,7 +387,8 @@ def load(path: str | PathLike[str]) -> FitResult:
     prefix = "history."
     return FitResult(
         coef=arrays["coef"],
-        intercept=float(arrays["intercept"]),
+        intercept=float(arrays["intercept"]) if arrays["coef"].ndim == 1 else arrays["intercept"],
+        classes=arrays.get("classes"),
         history=History(
             **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
         ),

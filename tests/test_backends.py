@@ -20,7 +20,8 @@ MODULES = {
 # From the ground up: a module imports from its own layer and those below.
 LAYERS = [
     ["_core", "_text", "checks", "elementary", "errors", "order"],
-    ["losses", "matrices", "optimizers", "problem", "schedules"],
+    ["csr", "losses", "schedules"],
+    ["matrices", "optimizers", "penalties", "problem", "targets"],
     ["_backends"],
     ["_fit", "_floats", "_minimize", "_rates", "_run", "_scaling", "_stepper", "results"],
     ["_compare"],
@@ -56,7 +57,7 @@ def test_it_is_available(backend):
 def test_it_offers_what_a_backend_must(backend):
     module = importlib.import_module(_backends.TABLE[backend].module)
     assert backend == module.NAME
-    for name in ("descend", "gradient", "predict"):
+    for name in ("descend", "total", "mean_loss", "step", "minimize", "predict"):
         assert callable(getattr(module, name))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,8 @@ class Problem:
     data_seed: int
     X_scale: float
     y_scale: float
+    columns: int  # of y
+    sparse: bool
     weighted: bool
     initial: bool
     validation: float | int | None  # a fraction, or so many rows of their own
@@ -102,9 +105,21 @@ class Problem:
             a[random.random(shape) < 0.1] *= -0.0
             return a.astype(self.dtype)
 
-        n, d = self.rows, self.features
-        X, y = numbers(n, d, scale=self.X_scale), numbers(n, scale=self.y_scale)
+        n, d, k = self.rows, self.features, self.columns
+        targets = losses.find(self.options["loss"]).targets
+
+        def drawn_targets(n):
+            y = numbers(n, k, scale=self.y_scale)
+            if targets != "numbers":
+                most = {"counts": 5, "signs": 1, "classes": 2}[targets]
+                y = random.integers(0, most + 1, y.shape).astype(self.dtype)
+                y[:2] = [[0], [1]][:n]
+            return y[:, 0] if k == 1 else y
+
+        X, y = numbers(n, d, scale=self.X_scale), drawn_targets(n)
         X[:, random.random(d) < 0.1] *= 0.0
+        if self.sparse:
+            X = scipy.sparse.csr_array(np.where(random.random((n, d)) < 0.3, X, 0))
         arguments = {"X": X, "y": y, "validation": self.validation, **self.options}
         if self.weighted:
             lowest = int(isinstance(self.validation, float))  # lest all that are kept weigh 0
@@ -112,10 +127,12 @@ class Problem:
             s[0] = 1
             arguments["sample_weight"] = s / 3
         if self.initial:
-            arguments["coef_init"], arguments["intercept_init"] = numbers(d), numbers(1)[0]
+            outputs = {"classes": (3,)}.get(targets, () if k == 1 else (k,))
+            arguments["coef_init"] = numbers(*outputs, d)
+            arguments["intercept_init"] = numbers(*outputs or (1,)).reshape(outputs)
         if isinstance(self.validation, int):
             v = self.validation
-            arguments["validation"] = numbers(v, d, scale=self.X_scale), numbers(v)
+            arguments["validation"] = numbers(v, d, scale=self.X_scale), drawn_targets(v)
         return arguments
 
 
@@ -185,10 +202,26 @@ def rates_by(draw, schedule):
 SCHEDULES = st.sampled_from(list(schedules.TABLE.values())).flatmap(rates_by)
 
 
+PENALTIES = st.sampled_from([0.0, 0.0, 0.01, 1.0])
+# Optimizer, loss, whether X is sparse. Numba compiles each pair for some seconds, so not all of them are here.
+FORMULAS = st.sampled_from(
+    [
+        *((optimizer, "squared_error", False) for optimizer in optimizers.TABLE.values()),
+        *((gd.SGD, loss, False) for loss in losses.TABLE),
+        *((optimizer, "logistic", True) for optimizer in (gd.SGD, gd.Adagrad, gd.Adam)),
+        (gd.SGD, "softmax", True),
+        (gd.Adam, "softmax", False),
+    ]
+)
+
+
 @st.composite
 def problems(draw, rows=ROWS, batch_sizes=BATCHES):
     n = draw(rows)
-    optimizer = draw(st.sampled_from(list(optimizers.TABLE.values())))
+    optimizer, loss, sparse = draw(FORMULAS)
+    several = losses.find(loss).targets in ("numbers", "signs")
+    if losses.find(loss).targets in ("signs", "classes"):
+        n = max(n, 8)
     batch_size = None if optimizer.full_batch_only else draw(batch_sizes)
     steps = 1 if batch_size is None else -(-n // batch_size)
     validation = st.none() | st.integers(1, 2 * BLOCK + 1)
@@ -201,11 +234,15 @@ def problems(draw, rows=ROWS, batch_sizes=BATCHES):
         data_seed=draw(st.integers(0, 2**32 - 1)),
         X_scale=draw(st.sampled_from([1.0, 0.1, 1e-20, 1e12])),
         y_scale=draw(st.sampled_from([1.0, 1e-20, 1e15])),
+        columns=draw(st.sampled_from([1, 1, 3])) if several else 1,
+        sparse=sparse,
         weighted=draw(st.booleans()),
         initial=draw(st.booleans()),
         validation=draw(validation),
         options={
-            "loss": draw(st.sampled_from(list(losses.TABLE))),
+            "loss": loss,
+            "l1": draw(PENALTIES),
+            "l2": draw(PENALTIES),
             "optimizer": draw(records(optimizer, RATES | SCHEDULES)),
             "batch_size": batch_size,
             "epochs": draw(st.integers(0, max(1, min(30, STEPS // steps)))),

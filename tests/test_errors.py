@@ -43,7 +43,7 @@ WRONG = [
     ({"X": csr_array(X)}, TypeError, "X is a sparse matrix: pass X.toarray()"),
     # y
     ({"y": y[:-1]}, ValueError, "y has 19 rows, X has 20"),
-    ({"y": y[:, None]}, ValueError, "y has shape (20, 1): it must be 1-D"),
+    ({"y": y[:, None, None]}, ValueError, "y has shape (20, 1, 1): it must be 1-D"),
     ({"y": 1.0}, ValueError, "y has shape ()"),
     ({"y": y.astype(str)}, TypeError, "y has dtype <U"),
     ({"y": y.astype(object)}, TypeError, "y has dtype object"),
@@ -86,13 +86,13 @@ WRONG = [
     ({"average": 10}, TypeError, "average must be True or False"),
     ({"progress": 1}, TypeError, "progress must be True or False"),
     # names
-    ({"loss": "squared_eror"}, ValueError, "did you mean 'squared_error'? known: 'half_squared_"),
-    (
-        {"loss": "xyz"},
-        ValueError,
-        "unknown loss 'xyz': known: 'half_squared_error', 'squared_error'",
-    ),
-    ({"loss": 2}, TypeError, "loss must be a name ('half_squared_error', 'squared_error')"),
+    ({"loss": "squared_eror"}, ValueError, "did you mean 'squared_error'? known: 'epsilon_"),
+    ({"loss": "xyz"}, ValueError, "unknown loss 'xyz': known: 'epsilon_insensitive', 'half_"),
+    ({"loss": 2}, TypeError, "loss must be a name ('epsilon_insensitive', 'half_"),
+    ({"loss": gd.losses.Huber(0)}, ValueError, "delta=0 must be a finite number in (0, inf)"),
+    ({"loss": gd.losses.Quantile(1.0)}, ValueError, "q=1.0 must be a finite number in (0, 1)"),
+    ({"loss": gd.losses.EpsilonInsensitive(-1)}, ValueError, "epsilon=-1 must be a finite"),
+    ({"loss": gd.losses.Softmax(2.5)}, TypeError, "classes must be an integer, not 2.5"),
     ({"optimizer": "sdg"}, ValueError, "unknown optimizer 'sdg': did you mean 'sgd'? known: 'ada"),
     ({"optimizer": gd.SGD}, TypeError, "'sgd') or a record, not the class SGD"),
     (
@@ -144,9 +144,35 @@ WRONG = [
     ({"validation": (X[:, :2], y)}, ValueError, "validation X has 2 features, X has 3"),
     ({"validation": (X[0], y)}, ValueError, "validation X is 1-D"),
     ({"validation": (X, y[:-1])}, ValueError, "validation y has 19 rows, validation X has 20"),
+    # penalties
+    ({"l1": -1}, ValueError, "l1=-1 must be a finite number in [0, inf)"),
+    ({"l2": NAN}, ValueError, "l2=nan must be a finite number in [0, inf)"),
+    ({"l2": "1"}, TypeError, "l2 must be a number, not '1'"),
+    ({"l1": 1e-60, "X": X.astype("float32")}, ValueError, "l1=1e-60 is 0.0 in float32"),
+    # targets
+    ({"loss": "logistic", "y": y * 0}, ValueError, "y is 0.0 in every row: there must be two"),
+    ({"loss": "hinge", "y": np.arange(20) % 3}, ValueError, "y[2] is 2: hinge takes the two"),
+    ({"loss": "hinge", "y": ["a", "b"] * 10}, TypeError, "use gdfast.sklearn.GDClassifier"),
+    ({"loss": "logistic", "y": with_value(np.arange(20.0) % 2, 5, NAN)}, ValueError, "y[5] is nan"),
+    ({"loss": "softmax", "y": np.arange(20) - 1}, ValueError, "y[0] is -1: softmax takes"),
+    ({"loss": "softmax", "y": np.arange(20) / 2}, ValueError, "y[1] is 0.5: softmax takes"),
+    ({"loss": "softmax", "y": np.zeros(20)}, ValueError, "y holds the class 0 alone"),
+    ({"loss": "softmax", "y": np.eye(20)}, ValueError, "y has 20 columns: softmax takes one"),
+    ({"loss": gd.losses.Softmax(3), "y": range(20)}, ValueError, "y holds the class 19, and Softmax"),
+    ({"loss": "poisson", "y": np.arange(20) - 4.0}, ValueError, "y[0] is -4: the poisson loss"),
+    ({"y": np.ones((19, 2))}, ValueError, "y has 19 rows, X has 20"),
+    ({"y": np.ones((20, 2)), "coef_init": [1.0, 2.0, 3.0]}, ValueError, "must have shape (2, 3)"),
+    (
+        {"y": np.ones((20, 2)), "validation": (X, y)},
+        ValueError,
+        "validation y has 1 columns, y has 2",
+    ),
+    (
+        {"loss": "logistic", "y": np.arange(20) % 2, "validation": (X, np.arange(20) % 3)},
+        ValueError,
+        "validation y[2] is 2: the classes are 0, 1",
+    ),
     # a feature that comes later
-    ({"l1": 0.1}, TypeError, "unexpected keyword argument 'l1'"),
-    ({"l2": 0.1}, TypeError, "unexpected keyword argument 'l2'"),
     ({"checkpoint": "file"}, TypeError, "unexpected keyword argument 'checkpoint'"),
 ]
 if np.dtype(np.longdouble).itemsize > 8:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import gdfast as gd
 from gdfast import losses, optimizers
@@ -27,13 +28,16 @@ def data(dtype, rows=600, features=10):
 
 def cases():
     """Name -> dtype and options."""
-    tables = itertools.product(("float32", "float64"), losses.TABLE, optimizers.TABLE)
+    pairs = [
+        *itertools.product(["squared_error"], optimizers.TABLE),
+        *itertools.product([loss for loss in losses.TABLE if loss != "squared_error"], ["sgd"]),
+    ]
     made = {
         f"{dtype} {loss} {optimizer} {batch_size}": (
             dtype,
             {"loss": loss, "optimizer": optimizer, "batch_size": batch_size},
         )
-        for dtype, loss, optimizer in tables
+        for dtype, (loss, optimizer) in itertools.product(("float32", "float64"), pairs)
         for batch_size in (None, 1, 7, 256)
         if batch_size is None or not optimizers.TABLE[optimizer].full_batch_only
     }
@@ -63,6 +67,14 @@ def cases():
         "cosine": {"lr": gd.schedules.Cosine(0.125, total=7), "batch_size": 100},
         "inverse scaling": {"lr": gd.schedules.InverseScaling(0.0625), "batch_size": 7},
         "warm-up": {"lr": gd.schedules.Warmup(gd.schedules.Exponential(0.125, 0.75), 3)},
+        "l1": {"l1": 0.0625},
+        "l2": {"l2": 0.125, "batch_size": 7},
+        "l1 and l2": {"l1": 0.0625, "l2": 0.125, "batch_size": 1},
+        "l1 and adam": {"l1": 0.0625, "optimizer": "adam", "lr": 0.125},
+        "several outputs": {"columns": 3, "batch_size": 16},
+        "sparse": {"sparse": True, "batch_size": 16},
+        "sparse with penalties": {"sparse": True, "batch_size": 1, "l1": 0.0625, "l2": 0.125},
+        "sparse and momentum": {"sparse": True, "optimizer": gd.SGD(lr=0.01, momentum=0.5)},
         "adaptive": {"lr": gd.schedules.Adaptive(0.125, patience=1, tol=1.0)},
     }
     return made | {name: ("float64", chosen) for name, chosen in options.items()}
@@ -73,8 +85,19 @@ CASES = cases()
 
 def digest(name, backend):
     dtype, options = CASES[name]
+    options = {"epochs": 5, **options}
     X, y = data(dtype)
-    return gd.fit(X, y, backend=backend, **{"epochs": 5, **options}).digest
+    y = {
+        "numbers": y,
+        "counts": np.floor(abs(y)),
+        "signs": y > 0,
+        "classes": np.floor(abs(y)) % 3,
+    }[losses.TABLE[options.get("loss", "squared_error")]().targets]
+    if "columns" in options:
+        y = y[:, None] * np.arange(1, options.pop("columns") + 1)
+    if options.pop("sparse", False):
+        X = scipy.sparse.csr_array(np.where(X > 0, X, 0))
+    return gd.fit(X, y, backend=backend, **options).digest
 
 
 @pytest.mark.parametrize("name", CASES)

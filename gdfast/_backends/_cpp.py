@@ -16,15 +16,16 @@ def descend(
 ) -> tuple[int, int]:
     """Run len(keys) epochs, or fewer; return how many, and why they ended."""
     epochs, state.steps, status = _core.descend(
-        problem.X,
-        problem.y,
-        problem.weights,
+        *problem.rows,
         problem.loss.name,
         _fields(problem.loss),
         problem.rule.name,
         _fields(problem.rule),
+        problem.outputs,
+        problem.fit_intercept,
         problem.batch_size,
-        problem.X.shape[1] + problem.fit_intercept,
+        *problem.penalty,
+        problem.fused,
         problem.clip_norm,
         problem.tol,
         problem.bound,
@@ -40,30 +41,31 @@ def descend(
         log.loss,
         log.grad_norm,
         log.params,
+        log.sums,
+        log.offset,
     )
     return epochs, status
 
 
-def gradient(problem: Problem, params: Array) -> Array:
-    """The gradient of the mean loss over all rows, (d + 1,)."""
+def total(problem: Problem, params: Array) -> tuple[Array, Any]:
+    """The sums over all rows of the gradient, (size,), and of the loss."""
     grad = np.empty_like(params)
     loss = problem.loss
-    _core.gradient(
-        problem.X,
-        problem.y,
-        problem.weights,
+    lost = _core.sum(
+        *problem.rows,
         loss.name,
         _fields(loss),
+        problem.outputs,
         params,
         grad,
         problem.batch_threads,
     )
-    return grad
+    return grad, params.dtype.type(lost)
 
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
-    """The mean loss of some rows, given their predictions."""
-    return y.dtype.type(_core.mean_loss(p, y, weights, loss.name, _fields(loss)))
+    """The mean loss of some rows, given their predictions, (n, outputs)."""
+    return p.dtype.type(_core.mean_loss(p, y, weights, loss.name, _fields(loss)))
 
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
@@ -76,9 +78,9 @@ def minimize(fun: Any, jac: Any, *rest: Any) -> tuple[int, int]:
     return _loops.minimize(_numpy.Stepping(step), fun, jac, *rest)
 
 
-def predict(X: Array, params: Array, threads: int) -> Array:
-    """x.w + b for each row."""
-    out = np.empty(len(X), X.dtype)
+def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
+    """x.w + b for each row and output, (n, outputs)."""
+    out = np.empty((X.shape[0], outputs), params.dtype)
     _core.predict(X, params, out, threads)
     return out
 

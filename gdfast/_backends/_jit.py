@@ -47,12 +47,14 @@ def compiled(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def by_type(generic: Callable[..., Any], method: str) -> Callable[..., Any]:
+def by_type(
+    generic: Callable[..., Any], method: str, default: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """The overload that answers a call of `generic` by the method of that name of its first argument's record type."""
 
     @functools.wraps(bare(generic))
     def find(self: Any, *_: Any) -> Any:
-        return bare(getattr(self.instance_class, method))
+        return bare(getattr(self.instance_class, method, default))
 
     return find
 

@@ -13,13 +13,14 @@ from gdfast.problem import DIVERGED, RAN, TOL, Array
 
 def descend(
     kernels: Any,
-    X: Array,
-    y: Array,
-    weights: Array,
+    rows: Any,
     loss: Any,
     rule: Any,
+    penalty: Any,
+    outputs: int,
+    fit_intercept: bool,
     batch_size: int,
-    active: int,
+    fused: bool,
     clip_norm: Any,
     tol: Any,
     bound: Any,
@@ -34,31 +35,38 @@ def descend(
     losses: Array,
     grad_norms: Array,
     traced: Array,
+    loss_sums: Array,
+    offset: int,
 ) -> tuple[int, int, int]:
     """Run len(keys) epochs, or fewer; return (epochs, steps, status).
 
-    params, slots, total and start are updated, losses, grad_norms and traced filled. numbers has a row for each step,
-    the last one being for all that follow.
+    params, slots, total and start are updated, losses, grad_norms, traced and loss_sums filled. numbers has a row for
+    each step, the last one being for all that follow. The params of the outputs stand one after the other, each its
+    weights and then its intercept.
 
-    `active` is how many of the d + 1 params are trained, the intercept being the last.
+    A fused epoch makes its steps row by row or, where the rows are sparse, only on the columns that they hold.
     """
-    n = len(y)
+    n = len(rows.y)
     grad = np.zeros_like(params)
-    epoch_loss = kernels.epoch_loss(y)
+    slopes = np.zeros_like(params)
     before = steps
     for e in range(len(keys)):
         start[:] = params
+        if e > 0:
+            loss_sums[:] = 0
+        epoch_loss = kernels.epoch_loss(loss_sums, offset, n)
         visits = kernels.visits(keys[e], n)
         status = RAN
-        if batch_size == 1 and tol < 0 and clip_norm == np.inf:
-            steps = kernels.per_sample(
-                X,
-                y,
-                weights,
+        if fused:
+            steps = kernels.fused_epoch(
+                rows,
                 loss,
                 rule,
+                penalty,
                 visits,
-                active,
+                batch_size,
+                outputs,
+                fit_intercept,
                 params,
                 slots,
                 total,
@@ -67,32 +75,35 @@ def descend(
                 numbers,
                 before,
                 epoch_loss,
-                grad,
+                offset,
+                slopes,
             )
-            grad_norms[e] = kernels.norm(grad)
         else:
             for first in range(0, n, batch_size):
                 count = min(batch_size, n - first)
                 kernels.gradient(
-                    X, y, weights, loss, visits, first, count, params, grad, epoch_loss
+                    rows, loss, visits, first, count, outputs, params, grad, epoch_loss, offset
                 )
-                grad[active:] = 0
+                kernels.decay(penalty, params, outputs, fit_intercept, grad)
                 if first + count == n:
-                    grad_norms[e] = kernels.norm(grad)
-                    if kernels.within(grad, tol):
+                    kernels.least_slopes(penalty, params, outputs, grad, slopes)
+                    if kernels.within(slopes, tol):
                         status = TOL
                         break
                 if clip_norm != np.inf:
-                    kernels.clip(grad, clip_norm)
+                    kernels.clip(grad, outputs, clip_norm)
                 steps += 1
                 c = kernels.numbers_of(numbers, steps - before)
-                kernels.step(rule, params, grad, slots, active, c)
+                kernels.penalised_step(
+                    rule, penalty, params, grad, slots, outputs, fit_intercept, c
+                )
                 if steps > averages_after:
                     kernels.add(params, total)
-        losses[e] = kernels.mean_loss(epoch_loss, n)
+        grad_norms[e] = kernels.norm(slopes, outputs)
+        losses[e] = kernels.mean_loss(epoch_loss, loss_sums, n)
         if len(traced) > 0:
             traced[e] = params
-        if not losses[e] <= bound:
+        if not (losses[e] <= bound and kernels.finite(params)):
             return e + 1, steps, DIVERGED
         if status == TOL:
             return e + 1, steps, TOL
@@ -127,7 +138,7 @@ def minimize(
         if kernels.within(grad, tol):
             return k, TOL
         c = kernels.numbers_of(numbers, k + 1 - first)
-        kernels.step(rule, x, grad, slots, len(x), c)
+        kernels.step(rule, x, grad, slots, c)
         path[k + 1] = x
         values[k + 1], grad[:] = value_and_gradient(fun, jac, x)
         finite = kernels.within(x, bound) and kernels.within(grad, bound)

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gdfast import elementary, losses, optimizers, order
+from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
+from gdfast.csr import Csr
+from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numpy"
+SMALLEST_SCALE = 2.0**-20  # of a model whose weights are scale * params
 
 
 class Numpy:
@@ -19,77 +22,79 @@ class Numpy:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def epoch_loss(self, y: Array) -> Array:
-        """Where the losses of an epoch's rows are kept, in the order of the visits."""
-        return np.empty_like(y)
+    def epoch_loss(self, loss_sums: Array, offset: int, n: int) -> Array:
+        """Where the losses of an epoch's rows are kept, in the order of the visits, from `offset` on.
+
+        What came before in the block of the first row stands at its place, as one number.
+        """
+        kept = np.zeros(offset + n, loss_sums.dtype)
+        if offset > 0:
+            kept[offset - 1] = loss_sums[0]
+        return kept
+
+    def mean_loss(self, epoch_loss: Array, loss_sums: Array, n: int) -> Any:
+        """The mean loss of the epoch's rows, and the sums of its blocks."""
+        loss_sums[:] = order.block_sums(epoch_loss[:, None])[:, 0]
+        return order.tree(loss_sums) / loss_sums.dtype.type(n)
 
     def visits(self, keys: Array, n: int) -> Array:
         """The rows of an epoch in the order of the visits; none where they are not shuffled."""
         return order.visit(np.arange(n), keys, n) if len(keys) > 0 else keys
 
-    def mean_loss(self, epoch_loss: Array, n: int) -> Any:
-        return order.sum_rows(epoch_loss) / epoch_loss.dtype.type(n)
-
     def gradient(
         self,
-        X: Array,
-        y: Array,
-        weights: Array,
+        rows: Rows,
         loss: Any,
         visits: Array,
         first: int,
         count: int,
+        outputs: int,
         params: Array,
         grad: Array,
         epoch_loss: Array,
+        offset: int,
     ) -> None:
         """The mean gradient over the rows visited at positions first, ..., first + count - 1, and their losses."""
-        d = X.shape[1]
-        if len(visits) > 0:
-            rows = visits[first : first + count]
-            X, y = X[rows], y[rows]
-            weights = weights[rows] if len(weights) > 1 else weights
-        else:
-            X, y = X[first : first + count], y[first : first + count]
-            weights = weights[first : first + count] if len(weights) > 1 else weights
-        sums = np.empty((-(-count // order.BLOCK), d + 1), X.dtype)
-        visited = epoch_loss[first : first + count]
+        part = slice(first, first + count)
+        visited = epoch_loss[offset + first : offset + first + count]
+        grad[:] = self.sum_gradients(
+            take(rows, visits[part] if len(visits) > 0 else part), loss, outputs, params, visited
+        )
+        grad /= grad.dtype.type(count)
+
+    def sum_gradients(
+        self, rows: Rows, loss: Any, outputs: int, params: Array, row_losses: Array
+    ) -> Any:
+        """The sum of the rows' gradients, (size,), and the loss of each row."""
+        if isinstance(rows.X, Csr):
+            sums = np.zeros_like(params)
+            add_gradients(rows, loss, outputs, params, 1, sums, row_losses)
+            return sums
+        count, d = rows.X.shape
+        sums = np.empty((-(-count // order.BLOCK), len(params)), params.dtype)
 
         def fill(part: slice) -> None:
-            s = weights[part] if len(weights) > 1 else weights
-            blocks = slice(part.start // order.BLOCK, part.stop // order.BLOCK)
+            blocks = sums[part.start // order.BLOCK : part.stop // order.BLOCK]
             with np.errstate(all="ignore"):
-                self.block_sums(X[part], y[part], s, loss, params, sums[blocks], visited[part])
+                some = take(rows, part)
+                c = derivatives(some, loss, outputs, params, 1, row_losses[part])
+                for w, co in zip(np.split(blocks, outputs, axis=1), c, strict=True):
+                    w[:, :-1] = order.block_sums(co[:, None] * some.X)
+                    w[:, -1:] = order.block_sums(co[:, None])
 
         in_threads(fill, order.chunks(count, d), self.threads)
-        grad[:] = order.tree(sums) / X.dtype.type(count)
+        return order.tree(sums)
 
-    def block_sums(
+    def fused_epoch(
         self,
-        X: Array,
-        y: Array,
-        weights: Array,
-        loss: Any,
-        params: Array,
-        sums: Array,
-        row_losses: Array,
-    ) -> None:
-        """For each block of these rows the sum of their gradients, and for each row its loss."""
-        p = order.dot(X, params[:-1]) + params[-1]
-        row_losses[:] = weights * losses.value(loss, p, y)
-        c = weights * losses.gradient(loss, p, y)
-        sums[:, :-1] = order.block_sums(c[:, None] * X)
-        sums[:, -1:] = order.block_sums(c[:, None])
-
-    def per_sample(
-        self,
-        X: Array,
-        y: Array,
-        weights: Array,
+        rows: Rows,
         loss: Any,
         rule: Any,
+        penalty: Any,
         visits: Array,
-        active: int,
+        batch_size: int,
+        outputs: int,
+        fit_intercept: bool,
         params: Array,
         slots: Array,
         total: Array,
@@ -98,43 +103,102 @@ class Numpy:
         numbers: Array,
         before: int,
         epoch_loss: Array,
-        grad: Array,
+        offset: int,
+        slopes: Array,
     ) -> int:
-        """An epoch of one step a row: `gradient` and `step` for batches of one row. Leaves the last gradient."""
-        n, d = X.shape
-        rows = visits.tolist() if len(visits) > 0 else range(n)
+        """An epoch whose steps cost no more than their rows. `slopes` becomes those before the last step."""
+        n = len(rows.y)
+        order_of_rows = visits if len(visits) > 0 else np.arange(n)
+        losses_of_rows = epoch_loss[offset:]
+        if isinstance(rows.X, Csr):
+            lazy = Lazy(penalty, outputs, params)
+            for first in range(0, n, batch_size):
+                steps += 1
+                lazy.step(
+                    take(rows, order_of_rows[first : first + batch_size]),
+                    loss,
+                    rule,
+                    fit_intercept,
+                    params,
+                    slots,
+                    self.numbers_of(numbers, steps - before),
+                    losses_of_rows[first : first + batch_size],
+                    slopes if first + batch_size >= n else None,
+                )
+            lazy.catch_up(params)
+            return steps
+        X, y, weights = rows
+        d = X.shape[1]
         terms = np.zeros(-(-d // order.LANES) * order.LANES, X.dtype)
         products = terms[:d]
-        w = params[:d]
-        b = params[d:]
-        for position, i in enumerate(rows):
-            np.multiply(X[i], w, out=products)
-            p = order.sum_features(terms) + b
+        models = np.split(params, outputs)
+        p, c = np.empty(outputs, X.dtype), np.empty(outputs, X.dtype)
+        grad = np.empty_like(params)
+        grads = np.split(grad, outputs)
+        for position, i in enumerate(order_of_rows.tolist()):
+            for o, w in enumerate(models):
+                np.multiply(X[i], w[:d], out=products)
+                p[o] = order.sum_features(terms) + w[d]
             s = weights[i] if len(weights) > 1 else weights[0]
-            epoch_loss[position] = (s * losses.value(loss, p, y[i]))[0]
-            c = s * losses.gradient(loss, p, y[i])
-            np.multiply(X[i], c, out=grad[:d])
-            grad[d:] = c
-            grad[active:] = 0
+            losses_of_rows[position] = s * losses.of_row(loss, p, y[i], c)
+            c *= s
+            for co, g in zip(c, grads, strict=True):
+                np.multiply(X[i], co, out=g[:d])
+                g[d] = co
+            self.decay(penalty, params, outputs, fit_intercept, grad)
+            if position == n - 1:
+                self.least_slopes(penalty, params, outputs, grad, slopes)
             steps += 1
-            c = self.numbers_of(numbers, steps - before)
-            self.step(rule, params, grad, slots, active, c)
+            self.penalised_step(
+                rule,
+                penalty,
+                params,
+                grad,
+                slots,
+                outputs,
+                fit_intercept,
+                self.numbers_of(numbers, steps - before),
+            )
             if steps > averages_after:
                 self.add(params, total)
         return steps
 
-    def norm(self, grad: Array) -> Any:
-        """The Euclidean norm: the weights as a dot product, then the intercept."""
-        w = grad[:-1]
-        return np.sqrt(order.dot(w[None, :], w)[0] + grad[-1] * grad[-1])
+    def decay(
+        self, penalty: Any, params: Array, outputs: int, fit_intercept: bool, grad: Array
+    ) -> None:
+        """Add the slope of l2's penalty to the gradient; what is not trained has none."""
+        w, g = params.reshape(outputs, -1), grad.reshape(outputs, -1)
+        if penalty.l2 != 0:
+            g[:, :-1] += penalty.l2 * w[:, :-1]
+        if not fit_intercept:
+            g[:, -1] = 0
+
+    def least_slopes(
+        self, penalty: Any, params: Array, outputs: int, grad: Array, slopes: Array
+    ) -> None:
+        """The least slopes of the objective: the gradient, where nothing is without one."""
+        slopes[:] = grad
+        if penalty.l1 != 0:
+            w, g = params.reshape(outputs, -1)[:, :-1], slopes.reshape(outputs, -1)[:, :-1]
+            g[:] = penalties.least_slope(g, w, penalty.l1)
+
+    def norm(self, grad: Array, outputs: int) -> Any:
+        """The Euclidean norm: of each output the weights as a dot product and the intercept, the outputs in turn."""
+        g = grad.reshape(outputs, -1)
+        parts = order.squares(g[:, :-1]) + g[:, -1] * g[:, -1]
+        return np.sqrt(np.add.accumulate(parts)[-1])
 
     def within(self, grad: Array, tol: Any) -> bool:
         """Whether no component is larger than tol; NaN is."""
         return bool((np.abs(grad) <= tol).all())
 
-    def clip(self, grad: Array, clip_norm: Any) -> None:
+    def finite(self, params: Array) -> bool:
+        """Whether all params are."""
+        return bool(np.isfinite(params).all())
+
+    def clip(self, grad: Array, outputs: int, clip_norm: Any) -> None:
         """Scale the gradient down to this norm: the rule of torch.nn.utils.clip_grad_norm_."""
-        scale = clip_norm / (self.norm(grad) + elementary.like(clip_norm, 1e-6))
+        scale = clip_norm / (self.norm(grad, outputs) + elementary.like(clip_norm, 1e-6))
         if scale < 1:
             grad *= scale
 
@@ -142,17 +206,149 @@ class Numpy:
         """The row of a step, counted from 1; the last row is for all that follow."""
         return numbers[min(step, len(numbers)) - 1]
 
-    def step(
-        self, rule: Any, params: Array, grad: Array, slots: Array, active: int, c: Any
+    def step(self, rule: Any, params: Array, grad: Array, slots: Array, c: Any) -> None:
+        """One update of the params, without penalties."""
+        params[:] = optimizers.step(rule, params, grad, slots, slice(None), c)
+
+    def penalised_step(
+        self,
+        rule: Any,
+        penalty: Any,
+        params: Array,
+        grad: Array,
+        slots: Array,
+        outputs: int,
+        fit_intercept: bool,
+        c: Any,
     ) -> None:
-        """One update of the params."""
-        j = slice(active)
-        params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
+        """One update of the params, the weights with their penalty."""
+        if penalty.l1 == 0 and fit_intercept:
+            self.step(rule, params, grad, slots, c)
+            return
+        width = len(params) // outputs
+        for first in range(0, len(params), width):
+            j, b = slice(first, first + width - 1), slice(first + width - 1, first + width)
+            params[j] = penalties.step(
+                rule, params[j], grad[j], slots, j, c, penalty.l1, penalty.proximal
+            )
+            if fit_intercept:
+                params[b] = optimizers.step(rule, params[b], grad[b], slots, b, c)
 
     def add(self, params: Array, total: Array) -> None:
         """Add the params to the sum of the iterates, where there is one."""
         if len(total) > 0:
             total += params
+
+
+class Lazy:
+    """Steps that touch only the columns that their rows hold. csrc/kernels.hpp has the same.
+
+    What the penalties do to the other weights is made up for when they are next touched: the weights are scale *
+    params, and params are behind by ``shift - seen`` of shrinking (Langford, Li and Zhang 2009, "Sparse online learning
+    via truncated gradient"; Lipton and Elkan 2015, "Efficient elastic net regularization for sparse linear models").
+    """
+
+    def __init__(self, penalty: Any, outputs: int, params: Array) -> None:
+        self.penalty = penalty
+        self.firsts = np.arange(outputs)[:, None] * (len(params) // outputs)
+        self.d = len(params) // outputs - 1
+        self.scale = self.shift = self.zero = params.dtype.type(0)
+        self.scale += 1
+        self.seen = np.zeros_like(params)
+
+    def step(
+        self,
+        rows: Rows,
+        loss: Any,
+        rule: Any,
+        fit_intercept: bool,
+        params: Array,
+        slots: Array,
+        c: Any,
+        row_losses: Array,
+        slopes: Array | None,
+    ) -> None:
+        """A step for these rows; `slopes`, if given, becomes those before it."""
+        l1, l2, _ = self.penalty
+        count = params.dtype.type(len(row_losses))
+        outputs = len(self.firsts)
+        if slopes is not None:
+            self.catch_up(params)
+        which = (self.firsts + np.unique(rows.X.indices)).ravel()
+        if l1 != 0:
+            params[which] = penalties.shrunk(params[which], self.shift - self.seen[which])
+        sums = np.zeros_like(params)
+        add_gradients(rows, loss, outputs, params, self.scale, sums, row_losses)
+        if slopes is not None:
+            kernels, mean = Numpy(1), sums / count
+            kernels.decay(self.penalty, params, outputs, fit_intercept, mean)
+            kernels.least_slopes(self.penalty, params, outputs, mean, slopes)
+        shrink = self.zero
+        if l1 != 0 or l2 != 0:
+            self.scale *= 1 - c[0] * l2
+            shrink = c[0] * l1 / self.scale
+            self.shift += shrink
+        g = sums[which] / count / self.scale
+        params[which] = optimizers.step(rule, params[which], g, slots, which, c)
+        if l1 != 0:
+            params[which] = penalties.shrunk(params[which], shrink)
+            self.seen[which] = self.shift
+        if fit_intercept:
+            b = self.firsts[:, 0] + self.d
+            params[b] = optimizers.step(rule, params[b], sums[b] / count, slots, b, c)
+        if self.scale < SMALLEST_SCALE:
+            self.catch_up(params)
+
+    def catch_up(self, params: Array) -> None:
+        """Make params the weights themselves."""
+        w = params.reshape(len(self.firsts), -1)[:, :-1]
+        seen = self.seen.reshape(len(self.firsts), -1)[:, :-1]
+        if self.penalty.l1 != 0:
+            w[:] = penalties.shrunk(w, self.shift - seen)
+        w *= self.scale
+        self.scale, self.shift = self.zero + 1, self.zero
+        seen[:] = 0
+
+
+def take(rows: Rows, which: Any) -> Rows:
+    """Some of the rows: a slice, or their numbers."""
+    X, y, weights = rows
+    if not isinstance(X, Csr):
+        X = X[which]
+    elif isinstance(which, slice):
+        X = X.part(which)
+    else:
+        X = X.take(which)
+    return Rows(X, y[which], weights[which] if len(weights) > 1 else weights)
+
+
+def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
+    """x.w + b for each output and row, (outputs, n); the weights are scale * params."""
+    dot = order.dot if isinstance(X, np.ndarray) else Csr.dot
+    return np.stack(
+        [scale * dot(X, w[:-1]) + w[-1] for w in np.split(params, outputs)]
+    )
+
+
+def derivatives(
+    rows: Rows, loss: Any, outputs: int, params: Array, scale: Any, row_losses: Array
+) -> Array:
+    """Those of each row's loss by its predictions, times its weight, (outputs, n); and the losses."""
+    p = predictions(rows.X, outputs, params, scale)
+    c = np.empty_like(p)
+    row_losses[:] = rows.weights * losses.of_row(loss, p, rows.y.T, c)
+    c *= rows.weights
+    return c
+
+
+def add_gradients(
+    rows: Rows, loss: Any, outputs: int, params: Array, scale: Any, sums: Array, row_losses: Array
+) -> None:
+    """Add the gradients of sparse rows, row after row."""
+    c = derivatives(rows, loss, outputs, params, scale, row_losses)
+    for g, co in zip(np.split(sums, outputs), c, strict=True):
+        rows.X.add_to(g[:-1], co)
+        g[-1:] = np.add.accumulate(np.append(g[-1], co))[-1:]
 
 
 def descend(
@@ -166,17 +362,18 @@ def run(
     loop: Any, kernels: Any, problem: Problem, state: State, numbers: Array, keys: Array, log: Log
 ) -> tuple[int, int]:
     """Call the training loop, as it stands or compiled, with the fields in its order."""
-    dtype = problem.X.dtype
+    dtype = problem.dtype
     with np.errstate(all="ignore"):
         epochs, state.steps, status = loop(
             kernels,
-            problem.X,
-            problem.y,
-            problem.weights,
+            problem.rows,
             cast(problem.loss, dtype),
             cast(problem.rule, dtype),
+            cast(problem.penalty, dtype),
+            problem.outputs,
+            problem.fit_intercept,
             problem.batch_size,
-            problem.X.shape[1] + problem.fit_intercept,
+            problem.fused,
             dtype.type(problem.clip_norm),
             dtype.type(problem.tol),
             dtype.type(problem.bound),
@@ -191,40 +388,33 @@ def run(
             log.loss,
             log.grad_norm,
             log.params,
+            log.sums,
+            log.offset,
         )
     return epochs, status
 
 
-def full_gradient(kernels: Numpy, problem: Problem, params: Array) -> Array:
-    """The gradient of the mean loss over all rows, by these kernels."""
-    grad = np.empty_like(params)
-    unshuffled = np.empty(0, np.uint64)
-    loss = cast(problem.loss, params.dtype)
-    n = len(problem.y)
+def total(problem: Problem, params: Array) -> tuple[Array, Any]:
+    """The sums over all rows of the gradient, (size,), and of the loss."""
+    row_losses = np.empty(len(problem.rows.y), problem.dtype)
+    loss = cast(problem.loss, problem.dtype)
+    kernels = Numpy(problem.batch_threads)
     with np.errstate(all="ignore"):
-        epoch_loss = kernels.epoch_loss(problem.y)
-        kernels.gradient(
-            problem.X, problem.y, problem.weights, loss, unshuffled, 0, n, params, grad, epoch_loss
-        )
-    return grad
-
-
-def gradient(problem: Problem, params: Array) -> Array:
-    """The gradient of the mean loss over all rows, (d + 1,)."""
-    return full_gradient(Numpy(problem.batch_threads), problem, params)
+        sums = kernels.sum_gradients(problem.rows, loss, problem.outputs, params, row_losses)
+        return sums, order.sum_rows(row_losses)
 
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
-    """The mean loss of some rows, given their predictions."""
+    """The mean loss of some rows, given their predictions, (n, outputs)."""
     with np.errstate(all="ignore"):
-        terms = weights * cast(loss, y.dtype).value(p, y)
-        return order.sum_rows(terms) / y.dtype.type(len(y))
+        terms = weights * losses.of_row(cast(loss, p.dtype), p.T, y.T, np.empty_like(p.T))
+        return order.sum_rows(terms) / p.dtype.type(len(p))
 
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
     """One update of the params."""
     with np.errstate(all="ignore"):
-        Numpy(1).step(cast(rule, params.dtype), params, grad, slots, len(params), numbers)
+        Numpy(1).step(cast(rule, params.dtype), params, grad, slots, numbers)
 
 
 class Stepping(Numpy):
@@ -234,11 +424,8 @@ class Stepping(Numpy):
         super().__init__(threads=1)
         self.kernel = kernel
 
-    def step(
-        self, rule: Any, params: Array, grad: Array, slots: Array, active: int, c: Any
-    ) -> None:
-        """One update of all the params."""
-        assert active == len(params)
+    def step(self, rule: Any, params: Array, grad: Array, slots: Array, c: Any) -> None:
+        """One update of the params."""
         self.kernel(rule, params, grad, slots, c)
 
 
@@ -247,15 +434,17 @@ def minimize(fun: Any, jac: Any, *rest: Any) -> tuple[int, int]:
     return _loops.minimize(Stepping(step), fun, jac, *rest)
 
 
-def predict(X: Array, params: Array, threads: int) -> Array:
-    """x.w + b for each row."""
-    out = np.empty(len(X), X.dtype)
+def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
+    """x.w + b for each row and output, (n, outputs)."""
+    n, d = X.shape
+    out = np.empty((n, outputs), params.dtype)
+    whole = Rows(X, out, out[:1, 0])
 
-    def fill(rows: slice) -> None:
+    def fill(part: slice) -> None:
         with np.errstate(all="ignore"):
-            out[rows] = order.dot(X[rows], params[:-1]) + params[-1]
+            out[part] = predictions(take(whole, part).X, outputs, params).T
 
-    in_threads(fill, order.chunks(*X.shape), threads)
+    in_threads(fill, order.chunks(n, d), threads)
     return out
 
 

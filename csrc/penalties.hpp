@@ -1,0 +1,84 @@
+// The penalties l1 * sum |w| + l2 / 2 * sum w^2. gdfast/penalties.py has the same formulas, and what they are for.
+#pragma once
+
+#include "order.hpp"
+
+#include <cmath>
+
+namespace gdfast {
+
+// |w| less t, with w's sign; 0 where there is nothing left of it.
+template <class T>
+T shrunk(T w, T t) {
+    return std::abs(w) <= t ? T(0) : w > 0 ? w - t : w + t;
+}
+
+// The least of the slopes of the objective at w, where that of the rest is g.
+template <class T>
+T least_slope(T g, T w, T l1) {
+    return w > 0 ? g + l1 : w < 0 ? g - l1 : shrunk(g, l1);
+}
+
+// w, or 0 where it is not on the side that is asked for.
+template <class T>
+T on_side(T w, T side) {
+    return (side > 0 ? w <= 0 : side < 0 ? w >= 0 : side == 0) ? T(0) : w;
+}
+
+// Which params there are, and which of them are trained: of each output its d weights, then its intercept.
+struct Shape {
+    index outputs, d;
+    bool fit_intercept;
+
+    index width() const { return d + 1; }
+    index size() const { return outputs * width(); }
+};
+
+template <class T>
+struct Penalty {
+    T l1, l2;
+    bool proximal; // the rule is a plain step along the gradient
+
+    // The gradient with that of l2.
+    T decayed(T g, T w) const { return l2 != 0 ? g + l2 * w : g; }
+
+    T slope(T g, T w) const { return l1 != 0 ? least_slope(g, w, l1) : g; }
+
+    template <class Rule>
+    T step(const Rule &rule, T w, T g, T *s, index stride, const T *c) const {
+        if (l1 == 0) {
+            return rule.step(w, g, s, stride, c);
+        }
+        if (proximal) {
+            return shrunk(rule.step(w, g, s, stride, c), c[0] * l1);
+        }
+        const T steepness = least_slope(g, w, l1);
+        return on_side(rule.step(w, steepness, s, stride, c), w != 0 ? w : -steepness);
+    }
+
+    // `decayed` for all weights; what is not trained has no gradient.
+    void add_decay(T *g, const T *params, const Shape &shape) const {
+        for (index first = 0; first < shape.size(); first += shape.width()) {
+            if (l2 != 0) {
+                for (index j = first; j < first + shape.d; ++j) {
+                    g[j] = decayed(g[j], params[j]);
+                }
+            }
+            if (!shape.fit_intercept) {
+                g[first + shape.d] = 0;
+            }
+        }
+    }
+
+    // `slope` for all weights, and the gradient for the intercepts.
+    void least_slopes(const T *g, const T *params, const Shape &shape, T *slopes) const {
+        for (index first = 0; first < shape.size(); first += shape.width()) {
+            for (index j = first; j < first + shape.d; ++j) {
+                slopes[j] = slope(g[j], params[j]);
+            }
+            slopes[first + shape.d] = g[first + shape.d];
+        }
+    }
+};
+
+} // namespace gdfast

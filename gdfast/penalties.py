@@ -1,0 +1,74 @@
+"""The penalties l1 * sum abs(w) + l2 / 2 * sum w^2, which the intercept does not have.
+
+That of l2 adds l2 w to the gradient. That of l1 has no derivative at 0, and there are two ways to make steps that end
+at 0 itself:
+
+- A plain step along the gradient, w - lr g, is followed by the proximal step: w is shrunk by lr l1 (Beck and Teboulle
+  2009, "A fast iterative shrinkage-thresholding algorithm"; Duchi and Singer 2009).
+- A step that remembers gradients or divides by them has no such threshold: shrunk by lr l1, the weights would end at
+  the minimum of another objective. It is given the least slope of the objective and may not cross 0, where it stays
+  until the slope is steeper than l1 (Andrew and Gao 2007, "Scalable training of L1-regularized log-linear models").
+"""
+
+from typing import Any, NamedTuple
+
+from gdfast import optimizers
+from gdfast.elementary import like, where
+
+
+class Penalty(NamedTuple):
+    """What is added to the mean loss."""
+
+    l1: float
+    l2: float
+    proximal: bool  # the rule is a plain step along the gradient
+
+
+def shrunk(w: Any, t: Any) -> Any:
+    """abs(w) less t, with w's sign; 0 where there is nothing left of it: the proximal step of t abs(w).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gdfast.penalties import shrunk
+    >>> shrunk(np.array([-3.0, 0.5, 2.0]), 1.0).tolist()
+    [-2.0, 0.0, 1.0]
+    """
+    return where(abs(w) <= t, like(w, 0.0), where(w > 0, w - t, w + t))
+
+
+def least_slope(g: Any, w: Any, l1: Any) -> Any:
+    """The least of the slopes of the objective at w, where that of the rest is g; 0 if w is to stay at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gdfast.penalties import least_slope
+    >>> least_slope(np.array([1.0, -0.5, 3.0]), np.array([2.0, 0.0, 0.0]), 1.0).tolist()
+    [2.0, 0.0, 2.0]
+    """
+    return where(w > 0, g + l1, where(w < 0, g - l1, shrunk(g, l1)))
+
+
+def on_side(w: Any, side: Any) -> Any:
+    """W, or 0 where it is not on the side that is asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gdfast.penalties import on_side
+    >>> on_side(np.array([1.0, -2.0, 3.0]), np.array([-1.0, -1.0, 0.0])).tolist()
+    [0.0, -2.0, 0.0]
+    """
+    beyond = where(side > 0, w <= 0, where(side < 0, w >= 0, side == 0))
+    return where(beyond, like(w, 0.0), w)
+
+
+def step(rule: Any, w: Any, g: Any, s: Any, j: Any, c: Any, l1: Any, proximal: bool) -> Any:
+    """The rule's new w, as `gdfast.optimizers.step`, with the penalty of l1."""
+    if l1 == 0:
+        return optimizers.step(rule, w, g, s, j, c)
+    if proximal:
+        return shrunk(optimizers.step(rule, w, g, s, j, c), c[0] * l1)
+    slope = least_slope(g, w, l1)
+    return on_side(optimizers.step(rule, w, slope, s, j, c), where(w != 0, w, -slope))
