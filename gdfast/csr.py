@@ -155,7 +155,7 @@ class Csr(NamedTuple):
 
 
 def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
-    """A scipy sparse array or matrix of any format, in this dtype, or in float32 or float64 as it comes.
+    """A sparse array of scipy's, or one with a `tocsr`, in this dtype, or in float32 or float64 as it comes.
 
     A copy only where it must be one: of CSR with float32 or float64 data, int32 indices and sorted rows, only
     ``indptr`` is. Entries that are stored twice are added, in the order in which they are stored; zeros
@@ -169,6 +169,8 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
         If X is not 2-D, is empty, has more than 2**31 - 1 columns, or if its index arrays contradict each other or its
         shape; if a number is too large for `dtype`.
     """
+    if not hasattr(X, "format"):  # another library's
+        X = X.tocsr()
     if len(X.shape) != 2:
         advice = f": pass {name}.reshape(1, -1) for one row" if len(X.shape) == 1 else ""
         raise ValueError(
