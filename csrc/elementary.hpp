@@ -34,8 +34,8 @@ inline double exp(double x) {
     const double k = t - shift;
     const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
     double p =
-        1.0 / 40320 +
-        r * (1.0 / 362880 + r * (1.0 / 3628800 + r * (1.0 / 39916800 + r * (1.0 / 479001600 + r * (1.0 / 6227020800)))));
+        1.0 / 40320 + r * (1.0 / 362880 +
+                           r * (1.0 / 3628800 + r * (1.0 / 39916800 + r * (1.0 / 479001600 + r * (1.0 / 6227020800)))));
     p = 1.0 / 2 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120 + r * (1.0 / 720 + r * (1.0 / 5040 + r * p)))));
     const auto exponent = static_cast<std::int64_t>(static_cast<std::uint64_t>(bits(t)) << 52);
     return (1.0 + (r + p * (r * r))) * from_bits(exponent + one_bits);
@@ -50,22 +50,27 @@ inline double exp_of_difference(double a, double b) {
     return y + y * rest;
 }
 
-// log(1 + x) for x from 0 on: 1 + x = 2^k (1 + f) up to a correction, with 1 + f from sqrt(1/2) to sqrt(2).
+// log(1 + x) for x from 0 on: 1 + x = 2^k (1 + f) up to a rest, with 1 + f from sqrt(1/2) to sqrt(2).
 inline double log1p(double x) {
     constexpr std::int64_t half_root_bits = 0x3FE6A09E667F3BCD;
     const double y = 1.0 + x;
-    const double correction = (y >= 2.0 ? 1.0 - (y - x) : x - (y - 1.0)) / y;
     const std::int64_t shifted = bits(y) - half_root_bits + one_bits;
-    const auto k = static_cast<double>((shifted >> 52) - 1023);
-    const double f = from_bits((shifted & 0x000FFFFFFFFFFFFF) + half_root_bits) - 1.0;
+    const std::int64_t exponent = (shifted >> 52) - 1023;
+    const auto k = static_cast<double>(exponent);
+    const double fraction = from_bits((shifted & 0x000FFFFFFFFFFFFF) + half_root_bits) - 1.0;
+    const double f = exponent == 0 ? x : fraction;
+    const double rest = exponent == 0 ? 0.0 : (y >= 2.0 ? 1.0 - (y - x) : x - (y - 1.0)) / y;
     const double s = f / (2.0 + f);
     const double z = s * s;
     double p = 0.1818357216161805012 + z * (0.1531383769920937332 + z * 0.1479819860511658591);
     p = 0.6666666666666735130 +
         z * (0.3999999999940941908 + z * (0.2857142874366239149 + z * (0.2222219843214978396 + z * p)));
     p = z * p;
-    const double half = 0.5 * f * f;
-    return k * 0x1.62e42fee00000p-1 - ((half - (s * (half + p) + (k * 0x1.a39ef35793c76p-33 + correction))) - f);
+    const double head = from_bits(bits(f) & ~std::int64_t(0x7FFFFFF)); // whose square is exact
+    const double half = 0.5 * head * head;
+    const double tail = 0.5 * (f - head) * (f + head);
+    const double small = s * ((half + tail) + p) + (k * 0x1.a39ef35793c76p-33 + (rest - tail));
+    return k * 0x1.62e42fee00000p-1 - ((half - small) - f);
 }
 
 } // namespace gdfast

@@ -1,7 +1,7 @@
 // The training loop and its kernels, over matrix, loss and rule. gdfast/_backends/_loops.py is the same loop in Python.
 //
-// Letters: p prediction, y target, s sample weight, c = s * dloss/dp, g gradient, i row, j feature, o output. The params
-// of k outputs stand one after the other: each its d weights, then its intercept.
+// Letters: p prediction, y target, s sample weight, c = s * dloss/dp, g gradient, i row, j feature, o output. The
+// params of k outputs stand one after the other: each its d weights, then its intercept.
 #pragma once
 
 #include "losses.hpp"
@@ -338,8 +338,7 @@ private:
 // the border of a block: blocks across a border would share their entries of the epoch's loss.
 template <class Matrix, class T>
 void sum_gradients(const Data<Matrix> &data, const LossKernels<Matrix> &loss, const Visits &visits, index first,
-                   index count, const Shape &shape, const T *params, T *sums, EpochLoss<T> &epoch_loss,
-                   index threads) {
+                   index count, const Shape &shape, const T *params, T *sums, EpochLoss<T> &epoch_loss, index threads) {
     const index rows_a_sum = std::min(count, Matrix::block);
     const index parts = (count + rows_a_sum - 1) / rows_a_sum;
     const auto sum_part = [&](index part) {

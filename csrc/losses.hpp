@@ -219,7 +219,8 @@ T of_row(const Softmax<T> &loss, const T *p, const T *y, T *c, index k) {
 }
 
 template <class T>
-using Losses = Table<SquaredError<T>, HalfSquaredError<T>, Huber<T>, EpsilonInsensitive<T>, SquaredEpsilonInsensitive<T>,
-                     Quantile<T>, Poisson<T>, Logistic<T>, Hinge<T>, SquaredHinge<T>, ModifiedHuber<T>, Perceptron<T>, Softmax<T>>;
+using Losses =
+    Table<SquaredError<T>, HalfSquaredError<T>, Huber<T>, EpsilonInsensitive<T>, SquaredEpsilonInsensitive<T>,
+          Quantile<T>, Poisson<T>, Logistic<T>, Hinge<T>, SquaredHinge<T>, ModifiedHuber<T>, Perceptron<T>, Softmax<T>>;
 
 } // namespace gdfast

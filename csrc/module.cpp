@@ -79,22 +79,26 @@ std::unique_ptr<RuleKernels<T>> rule_kernels(const std::string &name, const Fiel
 }
 
 template <class Arrays, class T>
-std::tuple<index, index, int>
-descend_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss,
-               const Fields &loss_fields, const std::string &rule, const Fields &rule_fields, index outputs,
-               bool fit_intercept, index batch_size, double l1, double l2, bool proximal, bool fused, double clip_norm,
-               double tol, double bound, index threads, Array<T> params, Array<T> slots, Array<double> total,
-               index averages_after, Array<T> start, index steps, const Array<T> &numbers,
-               const Array<std::uint64_t> &keys, Array<T> losses, Array<T> grad_norms, Array<T> traced,
-               Array<T> loss_sums, index offset) {
+std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights,
+                                             const std::string &loss, const Fields &loss_fields,
+                                             const std::string &rule, const Fields &rule_fields, index outputs,
+                                             bool fit_intercept, index batch_size, double l1, double l2, bool proximal,
+                                             bool fused, double clip_norm, double tol, double bound, index threads,
+                                             Array<T> params, Array<T> slots, Array<double> total, index averages_after,
+                                             Array<T> start, index steps, const Array<T> &numbers,
+                                             const Array<std::uint64_t> &keys, Array<T> losses, Array<T> grad_norms,
+                                             Array<T> traced, Array<T> loss_sums, index offset) {
     const auto data = data_of(X, y, weights);
     const auto loss_ = loss_kernels<std::decay_t<decltype(data.X)>>(loss, loss_fields);
     const auto rule_ = rule_kernels<T>(rule, rule_fields);
     const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal}, fused, threads};
-    State<T> state{params.mutable_data(), data_or_null(slots),
-                   data_or_null(total),   start.mutable_data(),
+    State<T> state{params.mutable_data(),
+                   data_or_null(slots),
+                   data_or_null(total),
+                   start.mutable_data(),
                    {outputs, data.X.d, fit_intercept},
-                   averages_after,        steps};
+                   averages_after,
+                   steps};
     if (numbers.shape(1) > step_numbers) {
         throw std::invalid_argument("a step has more numbers than the kernels have room for");
     }

@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -53,7 +55,10 @@ class Comparison(Mapping[str, FitResult]):
         Returns
         -------
         dict of dict
-            ``val_loss`` is nan without validation, ``epochs`` None where the loss was not reached.
+            ``val_loss`` is nan without validation. ``epochs`` says after how many the loss was reached, 0 being the
+            start; None where it was not. Of mini-batches, whose loss is the mean of an epoch's visits, that epoch
+            counts. ``seconds`` are those on the clock, while other fits may have run on the same processors: compare
+            with ``threads=1`` to measure them.
 
         Examples
         --------
@@ -61,7 +66,7 @@ class Comparison(Mapping[str, FitResult]):
         >>> X, y, _ = gd.datasets.load_penguins()
         >>> c = gd.compare(X, y, {"slow": gd.SGD(lr=0.01), "fast": gd.SGD(lr=0.2)}, standardize=True)
         >>> {label: row["epochs"] for label, row in c.table(reach=120_000).items()}
-        {'slow': None, 'fast': 10}
+        {'slow': None, 'fast': 9}
         """
         if reach is not None and reach != math.inf:
             check_number("reach", reach, -math.inf, math.inf)
@@ -115,7 +120,8 @@ def compare(
         How many threads in all: the fits run side by side. The processors at hand by default. The results do not
         depend on it.
     **fit_options
-        All other options are those of `gdfast.fit`: ``batch_size``, ``epochs``, ``validation``, ...
+        All other options are those of `gdfast.fit`: ``batch_size``, ``epochs``, ``validation``, ... With several
+        threads a ``callback`` is called by several fits at once, and ``progress`` shows several bars, without labels.
 
     Returns
     -------
@@ -126,12 +132,13 @@ def compare(
     Raises
     ------
     ValueError, TypeError
-        If an argument is wrong, or two of the optimizers of a list are equal.
+        If an argument is wrong, or two of the optimizers of a list are equal. An error of a single fit has a note with
+        its label.
 
     Warns
     -----
     RuntimeWarning
-        For each fit that diverged, with the reason and what to do.
+        For each fit that diverged, with the reason and what to do; and what the fits warn of, after their labels.
 
     References
     ----------
@@ -145,22 +152,51 @@ def compare(
     >>> list(c), c["Adam"].history.val_loss.shape
     (['SGD', 'Adam'], (100,))
     """
+    if "optimizer" in fit_options:
+        raise TypeError("optimizer is an argument of fit: name all to compare in `optimizers`")
     records = _labelled(optimizers, fit_options.get("lr"))
     threads = _backends.default_threads() if threads is None else check_int("threads", threads, 1)
     each = max(1, threads // len(records))
 
-    def run(optimizer: str | Optimizer) -> tuple[FitResult, str | None]:
-        try:
-            return fit(X, y, optimizer=optimizer, threads=each, **fit_options), None
-        except DivergenceError as error:
-            return cast(FitResult, error.result), str(error)
+    heard: dict[str, list[tuple[str, type[Warning]]]] = {label: [] for label in records}
+    thread = threading.local()
 
-    with ThreadPoolExecutor(min(threads, len(records))) as pool:
-        done = list(pool.map(run, records.values()))
-    for label, (_, problem) in zip(records, done, strict=True):
-        if problem is not None:
-            warnings.warn(f"{label}: {problem}", RuntimeWarning, stacklevel=2)
-    return Comparison({label: result for label, (result, _) in zip(records, done, strict=True)})
+    def run(label: str) -> FitResult:
+        thread.heard = heard[label]
+        try:
+            return fit(X, y, optimizer=records[label], threads=each, **fit_options)
+        except DivergenceError as error:
+            thread.heard.append((str(error), RuntimeWarning))
+            return cast(FitResult, error.result)
+        except Exception as error:
+            error.add_note(f"in the fit {label!r}")
+            raise
+
+    with _warnings_kept(thread), ThreadPoolExecutor(min(threads, len(records))) as pool:
+        results = dict(zip(records, pool.map(run, records), strict=True))
+    for label, warned in heard.items():
+        for message, category in warned:
+            warnings.warn(f"{label}: {message}", category, stacklevel=2)
+    return Comparison(results)
+
+
+@contextmanager
+def _warnings_kept(thread: threading.local) -> Iterator[None]:
+    """Append what a thread warns of to its list ``thread.heard``; threads without one warn as ever."""
+
+    def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if hasattr(thread, "heard"):
+            thread.heard.append((str(message), category))
+        else:
+            show(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        show, warnings.showwarning = warnings.showwarning, keep
+        try:
+            yield
+        finally:
+            warnings.showwarning = show
 
 
 def _labelled(given: Any, lr: Any) -> dict[str, str | Optimizer]:
@@ -210,6 +246,8 @@ def _curve(result: FitResult) -> Any:
 def _row(result: FitResult, reach: float) -> dict[str, Any]:
     history = result.history
     reached = np.flatnonzero(_curve(result) <= reach)
+    # The loss of the full batch, a step an epoch, is measured before the epoch's step.
+    before = not len(history.val_loss) and result.n_steps <= result.n_epochs
     last = {
         name: float(values[-1]) if len(values) else math.nan
         for name, values in vars(history).items()
@@ -218,7 +256,7 @@ def _row(result: FitResult, reach: float) -> dict[str, Any]:
     return {
         "loss": last["loss"],
         "val_loss": last["val_loss"],
-        "epochs": int(reached[0]) + 1 if len(reached) else None,
+        "epochs": int(reached[0]) + (not before) if len(reached) else None,
         "seconds": last["seconds"],
         "stop_reason": result.stop_reason,
     }

@@ -68,8 +68,8 @@ def fit(
     """Minimise (1/n) sum_i s_i loss(x_i.w + b, y_i) + l1 sum abs(w) + l2/2 sum w^2 by gradient descent.
 
     A step replaces the mean over all n rows by that over a batch of m, and is the optimizer's: for SGD
-    w <- w - lr * ((1/m) sum_i s_i dloss_i/dp * x_i + l2 w), shrunk by lr * l1. The result has the same bits on every backend, for any number of
-    threads and any layout of X in memory.
+    w <- w - lr * ((1/m) sum_i s_i dloss_i/dp * x_i + l2 w), shrunk by lr * l1. The result has the same bits on every
+    backend, for any number of threads and any layout of X in memory.
 
     Parameters
     ----------
@@ -264,7 +264,9 @@ def fit(
         averages_after=record.averages_after,
         threads=threads,
     )
-    pace = _rates.Pace(record, _schedule(engine, problem, record, reference), -(-rows // batch), dtype)
+    pace = _rates.Pace(
+        record, _schedule(engine, problem, record, reference), -(-rows // batch), dtype
+    )
     if size is not None and clip == math.inf:
         problem = replace(problem, fused=_fused(problem, record, pace, averaged, epochs))
     if epochs == 0:

@@ -4,7 +4,8 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,20 +20,21 @@ from gdfast.matrices import as_point
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import DIVERGED, TOL, Array
 from gdfast.results import MinimizeResult
+from gdfast.schedules import ClosedLoop
 
 # `status`, as in scipy where it has a number.
 REACHED, SPENT, LOST, RUNNING, STOPPED = 0, 1, 2, 3, 99
 MESSAGES = {
     REACHED: "no component of the gradient is larger than tol={tol:g}",
     SPENT: "maxiter={maxiter} steps were made, and a component of the gradient is still larger than tol={tol:g}",
-    LOST: "f or its gradient stopped being finite",
+    LOST: "f, its gradient or the optimizer's states stopped being finite",
     RUNNING: "running",
     STOPPED: "the callback stopped it",
 }
 # f may rise by so much of itself, by rounding, without a warning.
 ROUNDING = 1e-6
-# So many of the last steps are looked at for the curvature.
-LOOK_BACK = 8
+# In so many rounds of power iteration the largest curvature is found.
+ROUNDS = 8
 
 
 class Function:
@@ -122,10 +124,11 @@ def minimize(
         f: takes x, an array (d,), and returns a number; with ``jac=True`` a pair, the number and the gradient (d,).
         Where numba has compiled fun (and jac) the whole loop is compiled.
     x0 : array-like (d,) or float
-        Where to start. float32 keeps its dtype; all else becomes float64.
+        Where to start. float32 keeps its dtype; all else becomes float64. fun and jac are called with x in this dtype,
+        and what they return is rounded to it.
     jac : callable or True, optional
         The gradient: takes x and returns an array (d,). By default it is found by finite differences, with
-        ``scipy.optimize.approx_fprime``, which needs scipy and d + 1 more calls of fun.
+        ``scipy.optimize.approx_fprime``, which needs scipy and d + 1 more calls of fun, always with x in float64.
     optimizer : str or record, default "sgd"
         As for `gdfast.fit`.
     lr : float or schedule, optional
@@ -133,7 +136,7 @@ def minimize(
     maxiter : int, default 100
         Steps, at most.
     tol : float, default 0
-        Stop when no component of the gradient is larger.
+        Stop when no component of the gradient is larger, whatever the callback answers.
     callback : callable, optional
         Called after each step with the `MinimizeResult` so far; returning True or raising StopIteration stops.
     backend : {"cpp", "numba", "numpy"}, optional
@@ -151,7 +154,8 @@ def minimize(
     ValueError, TypeError
         If an argument is wrong, or what fun or jac returns. Their own errors are passed on, with a note of x.
     DivergenceError
-        If f, its gradient or x stops being finite. It holds the partial result.
+        If f, its gradient, x, or what the optimizer keeps for each x stops being finite, as the sums of squared
+        gradients may. It holds the partial result.
     ImportError
         If jac is None and scipy is not installed.
 
@@ -246,54 +250,84 @@ def minimize(
             if compiled:
                 error.add_note(f"at x = {x}")
             raise
-        if why == DIVERGED:
-            rate = pace.rate(made - 1)
-            stable = _stable_rate(record, path[:made], function)
+        if why == TOL or (why != DIVERGED and (np.abs(grad) <= limit).all()):
+            status = REACHED
+        elif why == DIVERGED or not np.isfinite(slots).all():
+            advice, stable = optimizers.advice(record, x, slots), None
+            if not advice and values[made] == -np.inf:
+                advice = "f seems unbounded below"
+            if not advice:
+                highest = _highest_rate(pace, made)
+                stable = _stable_rate(record, path[:made], values[:made], function, highest)
+                advice = _advice(record, stable, highest)
             lost = result(LOST, made)
+            found = (
+                f"f is {lost.fun} and its gradient {lost.jac}"
+                if why == DIVERGED
+                else "the optimizer's states are not finite"
+            )
             raise DivergenceError(
-                f"f is {lost.fun} and its gradient {lost.jac} after step {made}, at x = {lost.x}; "
-                f"{_advice(record, stable, rate)}",
+                f"{found} after step {made}, at x = {lost.x}; {advice}",
                 result=lost,
                 epoch=made,
-                lr=rate,
+                lr=pace.rate(made - 1),
                 stable_lr=stable,
             )
-        if why == TOL or (np.abs(grad) <= limit).all():
-            status = REACHED
         elif made == maxiter:
             status = SPENT
         if made > first:
             if pace.heeds:
                 pace.heed(float(values[made]))
-            if callback is not None and stops(callback, result(RUNNING, made)):
+            stopped = callback is not None and stops(callback, result(RUNNING, made))
+            if stopped and status != REACHED:
                 status = STOPPED
     begin, end = float(values[0]), float(values[made])
     if end - begin > ROUNDING * (abs(begin) + abs(end)):
-        stable = _stable_rate(record, path[: made + 1], function)
+        highest = _highest_rate(pace, made)
+        stable = _stable_rate(record, path[: made + 1], values[: made + 1], function, highest)
         warnings.warn(
-            f"f rose from {begin:.6g} to {end:.6g}: {_advice(record, stable, pace.rate(0))}",
+            f"f rose from {begin:.6g} to {end:.6g}: {_advice(record, stable, highest)}",
             RuntimeWarning,
             stacklevel=3,  # past the decorator, to the caller
         )
     return result(status, made)
 
 
-def _stable_rate(record: Optimizer, path: Array, function: Function) -> float | None:
-    """The largest stable rate, if f had everywhere the largest curvature that some steps met: the first and the last.
+def _highest_rate(pace: Pace, steps: int) -> float:
+    """The largest rate of so many steps."""
+    if isinstance(pace.schedule, ClosedLoop):  # these only lower the rate
+        return float(pace.schedule.start().rate)
+    return float(pace.rates(np.arange(steps)).max())
 
-    A path that diverges comes to lie in the direction of the largest.
+
+@np.errstate(all="ignore")
+def _stable_rate(
+    record: Optimizer, path: Array, values: Array, function: Function, used: float
+) -> float | None:
+    """The largest stable rate by the curvature where the path was lowest; None where that is not below the rate used.
+
+    The curvature there is found by power iteration, from the direction of the last step: where a path climbs, it comes
+    to lie in the direction of the largest.
     """
     stability = record.stability
-    if stability is None or len(path) < 2:
+    if stability is None:
         return None
-    largest = 0.0
-    with np.errstate(all="ignore"):
-        for k in {0, *range(max(0, len(path) - 1 - LOOK_BACK), len(path) - 1)}:
-            (_, g0), (_, g1) = function(path[k]), function(path[k + 1])
-            curvature = float(_length(g1 - g0) / _length(path[k + 1] - path[k]))
-            largest = max(largest, curvature if math.isfinite(curvature) else 0.0)
-    largest += stability.weight_decay
-    return stability.full_batch / largest if largest > 0 else None
+    lowest = path[np.argmin(values)]
+    near = float(np.finfo(path.dtype).eps) ** 0.25 * float(_length(lowest) or 1)
+    gradient = function(lowest)[1].astype(path.dtype)
+    steps = np.diff(path, axis=0)
+    steps = steps[np.isfinite(steps).all(axis=1) & steps.any(axis=1)]
+    direction = steps[-1] if len(steps) else gradient
+    largest = np.float64(0)
+    for _ in range(ROUNDS):
+        length = _length(direction)
+        if not 0 < length < np.inf:
+            break
+        beside = lowest + near * (direction / length)
+        direction = function(beside)[1].astype(path.dtype) - gradient
+        largest = np.fmax(largest, float(_length(direction) / _length(beside - lowest)))
+    rate = stability.full_batch / (largest + stability.weight_decay)
+    return float(rate) if 0 < rate < used else None
 
 
 def _length(v: Array) -> Any:
@@ -308,9 +342,7 @@ def _advice(record: Optimizer, stable: float | None, rate: float) -> str:
         return _rates.smaller(record, rate)
     if stable is None:
         return "try a smaller lr"
-    return (
-        f"by the curvature met on the way, rates below {_rates.round_down(stable):.6g} are stable"
-    )
+    return f"by the curvature where f was lowest, rates below {_rates.round_down(stable):.6g} are stable"
 
 
 def scipy_method(
@@ -328,8 +360,10 @@ def scipy_method(
     callable
         What ``scipy.optimize.minimize`` takes as ``method``. Its ``tol`` and ``options`` (``maxiter``) are those of
         `gdfast.minimize`. Its callback is called as scipy's methods do: with x, or with a result where its only
-        parameter is called ``intermediate_result``; unknown options are warned of. The result has ``path`` and
-        ``fun_path`` besides scipy's fields.
+        parameter is called ``intermediate_result``; raising StopIteration stops, and what it returns has no meaning.
+        Unknown options are warned of. The result has ``path`` and ``fun_path`` besides scipy's fields. Where
+        `gdfast.minimize` raises a `DivergenceError` its ``status`` is 2, its ``message`` that of the error, and its x
+        the last point at which all is finite.
 
     Raises
     ------
@@ -378,26 +412,54 @@ def scipy_method(
         if unknown:
             names = ", ".join(unknown)
             warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=3)
-        found = minimize(
-            (lambda x: fun(x, *args)) if args else fun,
-            x0,
-            jac=(lambda x: jac(x, *args)) if args and jac is not None else jac,
-            optimizer=record,
-            maxiter=maxiter,
-            tol=tol,
-            callback=None if callback is None else _as_scipy_calls(callback),
-            backend=backend,
-        )
+        value = (lambda x: fun(x, *args)) if args else fun
+        gradient = (lambda x: jac(x, *args)) if args and jac is not None else jac
+        try:
+            found = minimize(
+                value,
+                x0,
+                jac=gradient,
+                optimizer=record,
+                maxiter=maxiter,
+                tol=tol,
+                callback=None if callback is None else _as_scipy_calls(callback),
+                backend=backend,
+            )
+        except DivergenceError as error:
+            found = _last_finite(cast(MinimizeResult, error.result), value, gradient)
+            found = replace(found, message=str(error))
         return _as_scipy_returns(found)
 
     return method
 
 
+def _last_finite(lost: MinimizeResult, fun: Any, jac: Any) -> MinimizeResult:
+    """The result of a descent that was lost, at the last point where f and its gradient are finite."""
+    if np.isfinite([lost.fun, *lost.x, *lost.jac]).all():
+        return lost
+    function = Function(fun, jac, lost.path[-2])
+    value, gradient = function(lost.path[-2])
+    return replace(
+        lost,
+        x=lost.path[-2].copy(),
+        fun=float(value),
+        jac=gradient.astype(lost.x.dtype),
+        nfev=lost.nfev + function.calls,
+        njev=lost.njev + function.gradients,
+    )
+
+
 def _as_scipy_calls(callback: Callable[..., Any]) -> Callable[[MinimizeResult], Any]:
     """A callback that is given x, or the result by its name, as its signature asks."""
-    if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
-        return lambda result: callback(intermediate_result=_as_scipy_returns(result))
-    return lambda result: callback(result.x.copy())
+    by_name = set(inspect.signature(callback).parameters) == {"intermediate_result"}
+
+    def call(result: MinimizeResult) -> None:
+        if by_name:
+            callback(intermediate_result=_as_scipy_returns(result))
+        else:
+            callback(result.x.copy())
+
+    return call
 
 
 def _as_scipy_returns(result: MinimizeResult) -> Any:

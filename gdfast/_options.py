@@ -213,6 +213,20 @@ def add_fit(command: argparse.ArgumentParser, several: bool) -> None:
     )
     add("patience", "stop after so many epochs without improvement", "never", type=int, metavar="N")
     add("average", "return the average of the weights", "the last", action="store_true")
+    add(
+        "l1",
+        "penalty: this times the sum of the weights' absolute values",
+        "0",
+        type=float,
+        metavar="X",
+    )
+    add(
+        "l2",
+        "penalty: half of this times the sum of the weights' squares",
+        "0",
+        type=float,
+        metavar="X",
+    )
     add("clip_norm", "scale gradients down to this norm", "never", type=float, metavar="X")
     add(
         "backend",

@@ -34,6 +34,7 @@ class Pace:
     def __post_init__(self) -> None:
         if isinstance(self.schedule, ClosedLoop):
             self.heard = self.schedule.start()
+        check_representable("the first rate", self.rate(0), self.dtype, "the weights")
 
     @property
     def heeds(self) -> bool:
@@ -102,7 +103,10 @@ class Pace:
         parts = range(0, count, 1 << 16)
         with np.errstate(all="ignore"):
             return max(
-                (float(schedule.rates(np.arange(k, min(k + (1 << 16), count))).max()) for k in parts),
+                (
+                    float(schedule.rates(np.arange(k, min(k + (1 << 16), count))).max())
+                    for k in parts
+                ),
                 default=0.0,
             )
 
@@ -142,7 +146,7 @@ def round_down(rate: float) -> float:
     return math.floor(rate / unit) * unit
 
 
-def auto(backend: Backend, problem: Problem, stability: Stability, reference: float) -> OpenLoop:
+def auto(backend: Backend, problem: Problem, stability: Stability, reference: float) -> Constant | InverseScaling:
     """The rates of ``lr="auto"``, of which no fit diverges. `reference` is the loss at the start.
 
     1 / curvature, or less where momentum asks for it. Without a bound of the curvature:
@@ -208,13 +212,14 @@ def stable(backend: Backend, problem: Problem, stability: Stability) -> float | 
 def squared_norms(problem: Problem) -> Array:
     """That of each row, the intercept's 1 included, times the row's weight."""
     X, _, weights = problem.rows
-    squares = X.squares() if isinstance(X, Csr) else order.squares(X)
-    return (squares + problem.dtype.type(problem.fit_intercept)) * weights
+    squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
+    extent: Array = (squares + problem.dtype.type(problem.fit_intercept)) * weights
+    return extent
 
 
 @np.errstate(all="ignore")
 def _extent(backend: Backend, problem: Problem, settled: float) -> float:
-    """The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's, which bounds theirs."""
+    """The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's: it bounds theirs."""
     if problem.full_batch:
         return _largest_eigenvalue(backend, problem, settled)
     return float(squared_norms(problem).max())
@@ -231,7 +236,9 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
     y = np.zeros((n, 1), problem.dtype)
     y.flags.writeable = False  # as all data are: numba would compile anew for one that is not
     rows = problem.rows._replace(y=y)
-    quadratic = replace(problem, rows=rows, outputs=1, loss=HalfSquaredError())  # its gradient is the matrix times v
+    quadratic = replace(
+        problem, rows=rows, outputs=1, loss=HalfSquaredError()
+    )  # its gradient is the matrix times v
     v = _without_pattern(d + 1).astype(y.dtype)
     eigenvalue = 0.0
     for k in range(100):

@@ -257,9 +257,8 @@ class Run:
         if stable == 0:
             return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
         if stable is None and self.record.stability is not None:
-            words = (
-                f'no rate is stable for {self.problem.loss.name} whatever the weights: lr="auto" chooses one by the data'
-            )
+            name = self.problem.loss.name
+            words = f'no rate is stable for {name} whatever the weights: lr="auto" chooses by the data'
         elif stable is None:
             words = _rates.smaller(self.record, float(self.lr[: self.done].max()))
         else:

@@ -26,7 +26,8 @@ class Stepper:
     optimizer : str or record
         As for `gdfast.fit`.
     params : ndarray or list of ndarray
-        What is trained: float32 or float64, of any shape, C-contiguous and writeable. They are updated in place.
+        What is trained: float32 or float64, of any shape, C-contiguous and writeable. They are updated in place. A
+        deep copy or a pickle of the stepper has params of its own.
     lr : float or schedule, optional
         Replaces the rate of the optimizer.
     steps_per_epoch : int, default 1
@@ -40,6 +41,8 @@ class Stepper:
         The same arrays.
     n_steps : int
         Steps made.
+    lr : float
+        The rate of the next step's epoch: its first, where the schedule counts steps.
 
     Raises
     ------
@@ -80,8 +83,8 @@ class Stepper:
         self._engine = _backends.find(backend)
         record = optimizers.find(optimizer, lr)
         schedule = _rates.schedule(record.lr)
-        self._rule = record.rule
-        self.params = params
+        self._record, self._rule = record, record.rule
+        self._params = params
         self._several = isinstance(params, list | tuple)
         given: Any = params if self._several else [params]
         if not given:
@@ -107,9 +110,21 @@ class Stepper:
         return f"{of}[{k}]" if self._several else of
 
     @property
+    def params(self) -> Array | Sequence[Array]:
+        """What is trained: the arrays that were given."""
+        return self._params
+
+    @property
     def lr(self) -> float:
-        """The rate of the epoch that the next step is in."""
+        """The rate of the next step's epoch: its first, where the schedule counts steps."""
         return self._pace.rate(self.n_steps // self._steps_per_epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the backend's module, for which its name stands."""
+        return {**vars(self), "_engine": self._engine.NAME}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _engine=_backends.find(state["_engine"]))
 
     @standard()
     def step(self, grad: ArrayLike | Sequence[ArrayLike]) -> None:
@@ -119,6 +134,8 @@ class Stepper:
         ------
         ValueError, TypeError
             If the gradient has another shape, or a component is not finite; the params are then as they were.
+        FloatingPointError
+            If a param, or what the optimizer keeps for it, is no longer finite after the step.
         """
         if self._several and not isinstance(grad, list | tuple):
             raise TypeError(f"grad must be a list of arrays, as params is; not {grad!r}")
@@ -129,6 +146,10 @@ class Stepper:
             _as_gradient(self._name(k, "grad"), g, array)
             for k, (g, array) in enumerate(zip(given, self._arrays, strict=True))
         ]
+        grads = [
+            g.copy() if any(np.may_share_memory(g, array) for array in self._arrays) else g
+            for g in grads
+        ]
         if self.n_steps >= self._end:
             ahead = 1 if self._pace.heeds else AHEAD
             self._numbers = self._pace.coming(self.n_steps, ahead)
@@ -137,6 +158,13 @@ class Stepper:
         for array, g, slots in zip(self._arrays, grads, self._slots, strict=True):
             self._engine.step(self._rule, array.reshape(-1), g, slots, numbers)
         self.n_steps += 1
+        for k, (array, slots) in enumerate(zip(self._arrays, self._slots, strict=True)):
+            if not (np.isfinite(array).all() and np.isfinite(slots).all()):
+                advice = optimizers.advice(self._record, array, slots)
+                raise FloatingPointError(
+                    f"step {self.n_steps} made {self._name(k)}, or its states, not finite: "
+                    + (advice or "try a smaller lr, or clip the gradient")
+                )
 
     def heed(self, loss: float) -> None:
         """Tell the loss of an epoch to a schedule that depends on it (`Adaptive`, `ReduceOnPlateau`).
@@ -153,6 +181,10 @@ class Stepper:
 
 def _checked(name: str, array: Any) -> Array:
     """What can be updated in place."""
+    if isinstance(array, np.matrix | np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a {type(array).__name__}: pass a plain array, such as numpy.array({name})"
+        )
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = getattr(array, "dtype", type(array).__name__)
         raise TypeError(
@@ -170,6 +202,10 @@ def _checked(name: str, array: Any) -> Array:
 
 
 def _as_gradient(name: str, grad: Any, array: Array) -> Array:
+    if isinstance(grad, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and masked values have no meaning here: pass {name}.filled(0)"
+        )
     g = np.asarray(grad)
     if g.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {g.dtype}: it must hold real numbers")

@@ -155,7 +155,7 @@ class Csr(NamedTuple):
 
 
 def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
-    """A scipy sparse array or matrix of any format, in this dtype, or in float32 or float64 as it comes.
+    """A sparse array of scipy's, or one with a `tocsr`, in this dtype, or in float32 or float64 as it comes.
 
     A copy only where it must be one: of CSR with float32 or float64 data, int32 indices and sorted rows, only
     ``indptr`` is. Entries that are stored twice are added, in the order in which they are stored; zeros
@@ -169,6 +169,8 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
         If X is not 2-D, is empty, has more than 2**31 - 1 columns, or if its index arrays contradict each other or its
         shape; if a number is too large for `dtype`.
     """
+    if not hasattr(X, "format"):  # another library's
+        X = X.tocsr()
     if len(X.shape) != 2:
         advice = f": pass {name}.reshape(1, -1) for one row" if len(X.shape) == 1 else ""
         raise ValueError(
@@ -193,7 +195,7 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
     if not _is_canonical(indptr, indices):
         data, indices, indptr = _canonical(data, indices, indptr, d)
     taken = Csr(
-        read_only(data, kind.newbyteorder("=")),
+        read_only(data, kind),
         read_only(indices, np.dtype(np.int32)),
         read_only(indptr, np.dtype(np.int64)),
         d,
@@ -209,7 +211,7 @@ def float_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
         raise TypeError(
             f"{name} has dtype {dtype}: convert it to float64 or float32, for instance by astype(float)"
         )
-    return dtype
+    return dtype.newbyteorder("=")
 
 
 def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
@@ -218,7 +220,7 @@ def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
     flags = a.flags
     if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
         a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    view = a.view()
+    view = a.view(np.ndarray)
     view.flags.writeable = False
     return view
 

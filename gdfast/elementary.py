@@ -78,10 +78,13 @@ LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 # ln 2 in two parts: the first has so few bits that its multiples by exponents are exact.
 LN2_HEAD = float.fromhex("0x1.62e42fee00000p-1")
 LN2_TAIL = float.fromhex("0x1.a39ef35793c76p-33")
-SHIFT = float.fromhex("0x1.8p52")  # added and taken away it rounds to an integer, in the low bits of the sum
+SHIFT = float.fromhex(
+    "0x1.8p52"
+)  # added and taken away it rounds to an integer, in the low bits of the sum
 HALF_ROOT_BITS = np.int64(0x3FE6A09E667F3BCD)
 ONE_BITS = np.int64(0x3FF0000000000000)
 FRACTION = np.int64(0x000FFFFFFFFFFFFF)
+HEAD_BITS = np.int64(~0x7FFFFFF)
 _52 = np.int64(52)
 E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = (1 / math.factorial(k) for k in range(2, 14))
 # log(1 + f) = f - f^2 / 2 + s (f^2 / 2 + R(s^2)), s = f / (2 + f): the polynomial R of FreeBSD's e_log.c.
@@ -151,7 +154,8 @@ def log(x: Any) -> Any:
     >>> log(np.array([1.0, 10.0])).tolist()
     [0.0, 2.302585092994046]
     """
-    return _log(x, x - x)
+    k, f = split(x)
+    return log_of(k, f, 0.0)
 
 
 def log1p(x: Any) -> Any:
@@ -165,19 +169,27 @@ def log1p(x: Any) -> Any:
     [1e-20, 0.6931471805599453]
     """
     y = 1.0 + x
-    return _log(y, where(y >= 2.0, 1.0 - (y - x), x - (y - 1.0)) / y)
+    k, f = split(y)
+    rest = where(y >= 2.0, 1.0 - (y - x), x - (y - 1.0)) / y
+    return log_of(k, where(k == 0, x, f), where(k == 0, 0.0, rest))
 
 
-def _log(x: Any, correction: Any) -> Any:
-    """log(x) + correction, the latter tiny. x = 2^k (1 + f), with 1 + f from sqrt(1/2) to sqrt(2)."""
+def split(x: Any) -> Any:
+    """(k, f): x = 2^k (1 + f), with 1 + f from sqrt(1/2) to sqrt(2)."""
     shifted = bits(x) - HALF_ROOT_BITS + ONE_BITS
-    k = (shifted >> _52) - np.int64(1023)
-    f = from_bits((shifted & FRACTION) + HALF_ROOT_BITS) - 1.0
+    return (shifted >> _52) - np.int64(1023), from_bits((shifted & FRACTION) + HALF_ROOT_BITS) - 1.0
+
+
+def log_of(k: Any, f: Any, rest: Any) -> Any:
+    """log(2^k (1 + f)) + rest, the latter tiny."""
     s = f / (2.0 + f)
     z = s * s
     p = z * (L1 + z * (L2 + z * (L3 + z * (L4 + z * (L5 + z * (L6 + z * L7))))))
-    half = 0.5 * f * f
-    return k * LN2_HEAD - ((half - (s * (half + p) + (k * LN2_TAIL + correction))) - f)
+    head = from_bits(bits(f) & HEAD_BITS)  # whose square is exact
+    half = 0.5 * head * head
+    tail = 0.5 * (f - head) * (f + head)
+    small = s * ((half + tail) + p) + (k * LN2_TAIL + (rest - tail))
+    return k * LN2_HEAD - ((half - small) - f)
 
 
 # What follows takes arrays and is used by Python alone.

@@ -11,7 +11,7 @@ class BackendError(RuntimeError):
 
 
 class DivergenceError(ArithmeticError):
-    """A fit's loss, or a minimised function, stopped being finite, or the loss passed its bound.
+    """A fit's loss, a minimised function or an optimizer's state stopped being finite, or the loss passed its bound.
 
     Attributes
     ----------
@@ -19,12 +19,14 @@ class DivergenceError(ArithmeticError):
         The partial result: the history up to and including the epoch that diverged, and the weights from before that
         epoch; or the path up to and including the point where f was lost.
     epoch : int
-        The epoch, from 0, in which the loss was lost; or the number of the step that led to the point.
+        The epoch, from 0, in which the loss was lost; or the number of the step that led to the point (or after which
+        the state was looked at).
     lr : float
         The rate that was used.
     stable_lr : float or None
         The largest stable rate for this data (full batch), or the largest that is safe in any order of the rows; of a
-        function, by the curvature that the first step met. None for the optimizers whose rate no curvature limits.
+        function, by its curvature where the path was lowest. None for the optimizers whose rate no curvature limits,
+        and for a function where that does not explain the divergence: it seems unbounded below, say.
     """
 
     def __init__(

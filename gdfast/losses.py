@@ -15,7 +15,10 @@ from gdfast.elementary import exp, exp_of_difference, like, log1p, sign, where, 
 
 
 class Loss(Protocol):
-    """What a loss is: fields are its parameters, the methods its formulas."""
+    """What a loss is: fields are its parameters, the methods its formulas.
+
+    These are ``value(p, y)`` and ``gradient(p, y)``, for one output, or ``of_row(p, y, c)``, as in `of_row` below.
+    """
 
     @property
     def name(self) -> str: ...
@@ -36,10 +39,6 @@ class Loss(Protocol):
     def steepness(self) -> float | None:
         """The largest first derivative by p; None where it has no bound."""
         ...
-
-    def value(self, p: Any, y: Any) -> Any: ...
-
-    def gradient(self, p: Any, y: Any) -> Any: ...
 
 
 class SquaredError(NamedTuple):
@@ -647,27 +646,26 @@ TABLE: dict[str, type[Loss]] = {
 }
 
 
-def value(self: Loss, p: Any, y: Any) -> Any:
+def value(self: Any, p: Any, y: Any) -> Any:
     """``self.value(p, y)``: the name by which numba finds the formula of a record's type."""
     return self.value(p, y)
 
 
-def gradient(self: Loss, p: Any, y: Any) -> Any:
+def gradient(self: Any, p: Any, y: Any) -> Any:
     """``self.gradient(p, y)``, likewise."""
     return self.gradient(p, y)
 
 
-def of_row(self: Loss, p: Any, y: Any, c: Any) -> Any:
+def of_row(self: Any, p: Any, y: Any, c: Any) -> Any:
     """The loss of a row with the predictions p[0], ..., p[k - 1]; c becomes its derivatives by them.
 
     It is the sum over the outputs, in turn, unless the record says otherwise.
     """
-    if isinstance(self, Softmax):
-        return self.of_row(p, y, c)
-    return sum_of_outputs(self, p, y, c)
+    joint = getattr(self, "of_row", None)
+    return sum_of_outputs(self, p, y, c) if joint is None else joint(p, y, c)
 
 
-def sum_of_outputs(self: Loss, p: Any, y: Any, c: Any) -> Any:
+def sum_of_outputs(self: Any, p: Any, y: Any, c: Any) -> Any:
     """The loss of each output with a target of its own."""
     total = value(self, p[0], y[0])
     c[0] = gradient(self, p[0], y[0])
@@ -675,6 +673,12 @@ def sum_of_outputs(self: Loss, p: Any, y: Any, c: Any) -> Any:
         total = total + value(self, p[o], y[o])
         c[o] = gradient(self, p[o], y[o])
     return total
+
+
+def mean(self: Any, p: Any) -> Any:
+    """What is expected of y where the prediction is p: p itself, unless the record says otherwise."""
+    expected = getattr(self, "mean", None)
+    return p if expected is None else expected(p)
 
 
 # The ranges of the losses' parameters, in which 0 and infinity are not included: name -> (low, high).
@@ -688,7 +692,9 @@ def find(loss: "str | Loss") -> Loss:
     checked = {
         name: check_int(name, number, 0)
         if name == "classes"
-        else check_number(name, number, *RANGES[name], include_low=name == "epsilon", include_high=False)
+        else check_number(
+            name, number, *RANGES[name], include_low=name == "epsilon", include_high=False
+        )
         for name, number in loss._asdict().items()
     }
     return type(loss)(**checked)

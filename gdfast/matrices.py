@@ -39,7 +39,10 @@ def as_matrix(
 ) -> Array | Csr:
     """(n, d) in this dtype, or in float32 or float64 as it comes; C-contiguous, aligned, native, read-only.
 
-    A copy only where it must be one. A scipy sparse array becomes a `Csr` with `sparse`, and is an error without.
+    A copy only where it must be one, and then a single one: an array in float32 or float64 and C order is read where it
+    is, in memory or on the disk; one in Fortran order is copied, because the kernels read rows. Integers and booleans
+    become float64. The columns of a pandas or polars frame or of an Arrow table are brought together in float32 if all
+    of them are float32, else in float64. A scipy sparse array becomes a `Csr` with `sparse`, and is an error without.
     """
     if hasattr(X, "tocsr"):
         if not sparse:
@@ -47,9 +50,9 @@ def as_matrix(
         return as_csr(X, name, dtype)
     a = _as_floats(X, name)
     if a.ndim == 1:
+        form = f"{name}.reshape" if hasattr(X, "reshape") else f"np.asarray({name}).reshape"
         raise ValueError(
-            f"{name} is 1-D with {len(a)} values: pass {name}.reshape(-1, 1) for one feature, "
-            f"or {name}.reshape(1, -1) for one row"
+            f"{name} is 1-D with {len(a)} values: pass {form}(-1, 1) for one feature, or {form}(1, -1) for one row"
         )
     if a.ndim != 2:
         raise ValueError(
@@ -66,7 +69,8 @@ def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = 
     """(rows,) in this dtype, contiguous, aligned, native, read-only."""
     a = _as_floats(y, name)
     if a.ndim != 1:
-        advice = f": pass {name}.ravel()" if a.ndim == 2 and 1 in a.shape else ""
+        form = f"{name}.ravel()" if hasattr(y, "ravel") else f"np.ravel({name})"
+        advice = f": pass {form}" if a.ndim == 2 and 1 in a.shape else ""
         raise ValueError(
             f"{name} has shape {a.shape}: it must be 1-D, one value for each row of {matrix}{advice}"
         )
@@ -149,11 +153,85 @@ def _as_floats(values: Any, name: str) -> Array:
         raise TypeError(
             f"{name} is a masked array, and masked values have no meaning here: pass {name}.filled(value)"
         )
-    try:
-        a = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from error
-    return a.astype(float_dtype(a.dtype, name), copy=False)
+    columns = _columns(values)
+    if columns is not None:
+        return _as_rows(values, columns, name)
+    if _is_column(values):
+        _column_dtype(values, name)
+        a = _column(values, name)
+    elif hasattr(values, "collect"):
+        raise TypeError(f"{name} is a {type(values).__name__}: pass {name}.collect()")
+    else:
+        try:
+            a = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from error
+    return a.astype(float_dtype(a.dtype, name), order="C", copy=False)
+
+
+def _columns(values: Any) -> list[tuple[Any, Any]] | None:
+    """The names and columns of a table; None for anything else."""
+    if hasattr(values, "column_names") and hasattr(values, "columns"):  # Arrow
+        return list(zip(values.column_names, values.columns, strict=True))
+    if hasattr(values, "get_columns"):  # polars
+        return [(column.name, column) for column in values.get_columns()]
+    if hasattr(values, "iloc") and hasattr(values, "columns"):  # pandas
+        return list(values.items())
+    return None
+
+
+def _as_rows(table: Any, columns: list[tuple[Any, Any]], name: str) -> Array:
+    """The rows of a table: a view where its numbers lie as one array, else a copy in C order."""
+    if not columns:
+        return np.empty((len(table), 0))
+    block = _as_block(table, [column for _, column in columns])
+    if block is not None:
+        return block
+    dtypes = [_column_dtype(column, f"{name}[:, {label!r}]") for label, column in columns]
+    rows = np.empty((len(table), len(columns)), np.result_type(*dtypes))
+    for j, (label, column) in enumerate(columns):
+        rows[:, j] = _column(column, name, f", {label!r}")
+    return rows
+
+
+def _as_block(table: Any, columns: list[Any]) -> Array | None:
+    """A pandas frame that is a single array of floats, as a view."""
+    dtypes = {getattr(column, "dtype", None) for column in columns}
+    if dtypes not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
+        return None
+    a: Array = table.to_numpy()
+    ends = columns[0].to_numpy(), columns[-1].to_numpy()
+    return a if all(np.may_share_memory(a, end) for end in ends) else None
+
+
+def _is_column(values: Any) -> bool:
+    """Whether this is a column of pandas, polars or Arrow: numbers that may be missing."""
+    return hasattr(values, "to_numpy") and (hasattr(values, "is_null") or hasattr(values, "isna"))
+
+
+def _column_dtype(column: Any, name: str) -> np.dtype[Any]:
+    """The dtype in which a column is taken in, without looking at its numbers."""
+    empty = _numbers((column.iloc if hasattr(column, "iloc") else column)[:0])
+    if empty.ndim != 1:
+        raise TypeError(f"{name} holds arrays: it must hold one number in each row")
+    return float_dtype(empty.dtype, name)
+
+
+def _column(column: Any, name: str, label: str = "") -> Array:
+    """The numbers of a column; one that is missing is named."""
+    if not isinstance(getattr(column, "dtype", None), np.dtype):  # numpy's dtypes miss nothing
+        missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())
+        if missing.any():
+            i = int(np.argmax(missing))
+            raise ValueError(f"{name}[{i}{label}] is missing: remove the row or fill the value in")
+    return _numbers(column)
+
+
+def _numbers(column: Any) -> Array:
+    """A column as numpy has it; Arrow must be told that it may copy."""
+    arrow = {"zero_copy_only": False} if hasattr(column, "to_pylist") else {}
+    numbers: Array = column.to_numpy(**arrow)
+    return numbers
 
 
 def _cast(a: Array, name: str, dtype: np.dtype[Any]) -> Array:
@@ -161,7 +239,7 @@ def _cast(a: Array, name: str, dtype: np.dtype[Any]) -> Array:
     if a.dtype == dtype:
         return a
     with np.errstate(over="ignore"):
-        cast = a.astype(dtype)
+        cast = a.astype(dtype, order="C")
     lost = np.isinf(cast) & np.isfinite(a)
     if lost.any():
         where = _first(lost)

@@ -84,7 +84,11 @@ class Optimizer(ABC):
     def check_lr(self, lr: Any) -> Rate:
         """A positive rate, a schedule, or ``"auto"`` where the curvature tells a rate."""
         if isinstance(lr, Schedule):
+            schedules.check_known("lr", lr)
             return lr
+        if callable(lr):
+            given = f"the class {lr.__name__}" if isinstance(lr, type) else f"the function {lr!r}"
+            raise TypeError(f"lr must be a number, not {given}; or {schedules.ADVICE}")
         if not isinstance(lr, str):
             return _checked("lr", lr, POSITIVE)
         if lr != "auto":
@@ -1357,6 +1361,21 @@ def for_data(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
     return record
 
 
+def advice(optimizer: Optimizer, params: Array, slots: Array) -> str:
+    """What to do where the params or their states are not finite and the rate is not to blame; else nothing."""
+    name = type(optimizer).__name__
+    finite = np.isfinite(params).all()
+    if not finite and getattr(optimizer, "eps", None) == 0:
+        eps = type(optimizer)().eps  # type: ignore[attr-defined] # it has one
+        return f"with eps=0 {name} divides by 0 where the gradients are 0: pass a positive eps, such as {eps:g}"
+    if optimizer.stability is None and not np.isfinite(slots).all():
+        return (
+            f"gradients so large overflow {slots.dtype} in the states of {name}, as their squares and sums do: divide "
+            "the function and its gradient by a constant, or clip the gradient"
+        )
+    return ""
+
+
 def to_dict(optimizer: Optimizer) -> dict[str, Any]:
     """The record as what JSON knows."""
     values = {field.name: getattr(optimizer, field.name) for field in fields(optimizer)}
@@ -1368,7 +1387,7 @@ def to_dict(optimizer: Optimizer) -> dict[str, Any]:
 def from_dict(values: dict[str, Any]) -> Optimizer:
     """The record of `to_dict`."""
     values = dict(values)
-    cls = TABLE[values.pop("name")]
+    cls = choose("optimizer", values.pop("name"), TABLE)
     if isinstance(values["lr"], dict):
         values["lr"] = schedules.from_dict(values["lr"])
     return cls(**values)

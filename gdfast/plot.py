@@ -1,16 +1,18 @@
 """Plots of results, by matplotlib, which is loaded when one is drawn.
 
 Losses over epochs are `losses`, of one fit or of many; the way of a minimisation is `descent` in one dimension, and
-`contour` or `surface` in two. All draw on the axes given or on a new figure, return the axes and show nothing.
+`contour` or `surface` in two. All draw on the axes given or on a new figure, return the axes and show nothing. A path
+that diverged has a cross where it leaves the axes, which have the range of its first steps.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gdfast._minimize import LOST
 from gdfast.checks import check_flag, check_int, check_number
 from gdfast.results import FitResult, MinimizeResult
 
@@ -27,6 +29,13 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#00
 MARKERS = ("", "o", "s", "^")  # another each time that the colours begin again
 NEUTRAL = "0.35"  # what belongs to no single result
 BEYOND = 1e300  # stands for an infinite loss: above all axes, and finite in pixels
+VAST = 1e200  # heights above are not drawn: matplotlib's own arithmetic overflows
+CROSS: dict[str, Any] = {
+    "linestyle": "",
+    "marker": "X",
+    "markersize": 9,
+    "markeredgecolor": "white",
+}
 LANDSCAPE = ("#86a6c6", "#c9d8e6", "#fbfcfd")  # from low to high; light, for the paths to stand out
 LINES = "#6f8aa5"  # those of equal height
 
@@ -167,12 +176,13 @@ def descent(
     result : MinimizeResult, or mapping of str to MinimizeResult
         Of one variable: what ``gdfast.minimize`` returned; or label -> result, to draw several.
     fun : callable
-        The function that was minimised: takes an array (1,) and returns a number. Where that is NaN or infinite the
-        curve has a gap.
+        The function that was minimised: takes an array (1,) and returns a number. Where that is not finite, or above
+        1e200, the curve has a gap.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
     xlim : pair of float, optional
-        The range of x; by default that of the iterates and a fifth of it more on each side.
+        The range of x; by default that of the iterates, of those near the start where the path diverged, and a fifth
+        of it more on each side.
     points : int, default 400
         At how many values of x the function is evaluated.
 
@@ -205,7 +215,7 @@ def descent(
     ax = _axes(ax)
     x = np.linspace(*_limits("xlim", xlim, paths, 0), check_int("points", points, 2))
     y = _evaluate(fun, x[:, None])
-    heights = np.concatenate([path[:, 1] for path in paths.values()])
+    heights = np.concatenate([path.framed[:, 1] for path in paths.values()])
     low = min(heights.min(), np.nanmin(y))
     # Where the curve climbs far above the iterates, it leaves through the top.
     rise = min(np.ptp(np.append(y[np.isfinite(y)], heights)), 2 * np.ptp(np.append(heights, low)))
@@ -237,14 +247,15 @@ def contour(
     result : MinimizeResult, or mapping of str to MinimizeResult
         Of two variables: what ``gdfast.minimize`` returned; or label -> result, to draw several on one map.
     fun : callable
-        The function that was minimised: takes an array (2,) and returns a number. Where that is NaN or infinite the
-        map is blank.
+        The function that was minimised: takes an array (2,) and returns a number. Where that is not finite, or above
+        1e200, the map is blank.
     ax : matplotlib Axes, optional
         Where to draw; a new figure by default.
     levels : int or array-like, default 20
         How many contour lines, spaced evenly in the logarithm of the height above the minimum; or their heights.
     xlim, ylim : pair of float, optional
-        The ranges of x_0 and x_1; by default those of the iterates and a fifth more on each side.
+        The ranges of x_0 and x_1; by default those of the iterates, of those near the start where the path diverged,
+        and a fifth more on each side.
     points : int, default 200
         The function is evaluated at points^2 places.
 
@@ -282,7 +293,11 @@ def contour(
     ax.contour(x, y, z, heights, colors=LINES, linewidths=0.5, zorder=1)
     ax.set_xlim(x[0, 0], x[0, -1])
     ax.set_ylim(y[0, 0], y[-1, 0])
-    _draw_paths(ax, {label: path[:, :2] for label, path in paths.items()})
+    on_map = {
+        label: Path(path.points[:, :2], path.framed[:, :2], path.lost)
+        for label, path in paths.items()
+    }
+    _draw_paths(ax, on_map)
     ax.set_xlabel("$x_0$")
     ax.set_ylabel("$x_1$")
     return ax
@@ -306,13 +321,14 @@ def surface(
     result : MinimizeResult, or mapping of str to MinimizeResult
         Of two variables: what ``gdfast.minimize`` returned; or label -> result, to draw several.
     fun : callable
-        The function that was minimised: takes an array (2,) and returns a number. Where that is NaN or infinite the
-        surface has a hole.
+        The function that was minimised: takes an array (2,) and returns a number. Where that is not finite, or above
+        1e200, the surface has a hole.
     ax : matplotlib Axes3D, optional
         Where to draw: axes with ``projection="3d"``, whose order of drawing becomes that of the zorders; a new figure
         by default.
     xlim, ylim : pair of float, optional
-        The ranges of x_0 and x_1; by default those of the iterates and a fifth more on each side.
+        The ranges of x_0 and x_1; by default those of the iterates, of those near the start where the path diverged,
+        and a fifth more on each side.
     points : int, default 60
         The function is evaluated at points^2 places.
 
@@ -359,8 +375,8 @@ def surface(
         shade=False,
         zorder=0,
     )
-    low = min(np.nanmin(z), *(path[:, 2].min() for path in paths.values()))
-    high = max(np.nanmax(z), *(path[:, 2].max() for path in paths.values()))
+    low = min(np.nanmin(z), *(path.framed[:, 2].min() for path in paths.values()))
+    high = max(np.nanmax(z), *(path.framed[:, 2].max() for path in paths.values()))
     solid.set(
         xlim=(x[0, 0], x[0, -1]),
         ylim=(y[0, 0], y[-1, 0]),
@@ -389,8 +405,32 @@ def _labelled(results: object, kind: type[T]) -> dict[str, T]:
     return dict(results)
 
 
-def _paths(result: Any, d: int) -> dict[str, Floats]:
-    """Label -> finite iterates and their values, (n, d + 1); of a result on its own the label is empty."""
+class Path(NamedTuple):
+    """A path to draw."""
+
+    points: Floats  # the finite iterates and their values, (n, d + 1)
+    framed: Floats  # those of them that the axes have room for
+    lost: bool  # whether f stopped being finite
+
+
+class Spot:
+    """Where an annotation is: the pixels of a point as things stand when it is drawn.
+
+    Annotations know two dimensions, and axes of three can be turned.
+    """
+
+    def __init__(self, ax: Any, point: Floats) -> None:
+        self.ax, self.point = ax, point
+
+    def __call__(self, _: Any) -> Any:
+        """The point as a box, as matplotlib asks for it."""
+        from matplotlib.transforms import Bbox
+
+        return Bbox([_on_screen(self.ax, self.point[None])[0]] * 2)
+
+
+def _paths(result: Any, d: int) -> dict[str, Path]:
+    """Label -> path; of a result on its own the label is empty."""
     results = _labelled(result if isinstance(result, Mapping) else {"": result}, MinimizeResult)
     paths = {}
     for label, found in results.items():
@@ -403,10 +443,25 @@ def _paths(result: Any, d: int) -> dict[str, Floats]:
                 + (f": see {hint}" if hint else "")
             )
         table = np.column_stack([path, found.fun_path])
-        paths[label] = table[np.isfinite(table).all(axis=1)]
-        if not len(paths[label]):
+        points = table[(np.abs(table) < BEYOND).all(axis=1)]
+        if not len(points):
             raise ValueError(f"the path of {of} has no finite iterate")
+        lost = found.status == LOST or len(points) < len(table)
+        followed = not lost and points[-1, -1] <= VAST
+        paths[label] = Path(points, points if followed else points[: _near(points)], lost)
     return paths
+
+
+def _near(points: Floats) -> int:
+    """How many points of a path that diverges are near its start: at most ten times as far as after the first step.
+
+    Those up to the lowest point are too, if that is within a hundred times.
+    """
+    far = np.abs(points[:, :-1] - points[0, :-1]).max(axis=1)
+    first = far[far > 0][0] if far.any() else 0.0
+    beyond = np.append((far > 10 * first) | (np.abs(points[:, -1]) > VAST), True)
+    lowest = np.argmin(np.where(far <= 100 * first, points[:, -1], np.inf))
+    return max(1, int(beyond.argmax()), int(lowest) + 1)
 
 
 def _axes(ax: object, projection: str = "rectilinear") -> "Axes":
@@ -432,7 +487,7 @@ def _axes(ax: object, projection: str = "rectilinear") -> "Axes":
     return ax
 
 
-def _limits(name: str, given: Any, paths: dict[str, Floats], axis: int) -> Limits:
+def _limits(name: str, given: Any, paths: dict[str, Path], axis: int) -> Limits:
     """The range of an axis: as given, or such that the paths have room."""
     if given is not None:
         try:
@@ -444,7 +499,7 @@ def _limits(name: str, given: Any, paths: dict[str, Floats], axis: int) -> Limit
         if not low < high:
             raise ValueError(f"{name}={given!r} must increase")
         return low, high
-    points = np.concatenate([path[:, :-1] for path in paths.values()])
+    points = np.concatenate([path.framed[:, :-1] for path in paths.values()])
     low, high = points.min(axis=0), points.max(axis=0)
     spans = high - low
     # A path along one variable gets room in the other too; a path that is a point gets 1 on each side.
@@ -453,7 +508,7 @@ def _limits(name: str, given: Any, paths: dict[str, Floats], axis: int) -> Limit
 
 
 def _evaluate(fun: Any, points: Floats) -> Floats:
-    """The function at each row, NaN where it is not finite."""
+    """The function at each row, NaN where it is not finite, or vast."""
     if not callable(fun):
         raise TypeError(f"fun must be callable, not {type(fun).__name__}")
     values = np.empty(len(points))
@@ -468,14 +523,14 @@ def _evaluate(fun: Any, points: Floats) -> Floats:
             if number.size != 1 or number.dtype.kind not in "fiub":
                 raise TypeError(f"fun must return a number, not {value!r}")
             values[i] = number.item()
-    values[~np.isfinite(values)] = np.nan
+    values[~(np.abs(values) < VAST)] = np.nan
     if np.isnan(values).all():
         raise ValueError(f"fun is finite nowhere from {points[0]} to {points[-1]}")
     return values
 
 
 def _grid(
-    fun: Function, paths: dict[str, Floats], xlim: Any, ylim: Any, points: int
+    fun: Function, paths: dict[str, Path], xlim: Any, ylim: Any, points: int
 ) -> tuple[Floats, Floats, Floats]:
     """x, y and f(x, y), each (points, points)."""
     n = check_int("points", points, 2)
@@ -487,11 +542,11 @@ def _grid(
     return x, y, z.reshape(x.shape)
 
 
-def _levels(levels: Any, z: Floats, paths: dict[str, Floats]) -> Floats:
+def _levels(levels: Any, z: Floats, paths: dict[str, Path]) -> Floats:
     """The heights given, or that many above the minimum: the lowest with 0.3 % of the map below it."""
     if np.ndim(levels) == 0:
         n = check_int("levels", levels, 2)
-        bottom = min(np.nanmin(z), *(path[:, -1].min() for path in paths.values()))
+        bottom = min(np.nanmin(z), *(path.framed[:, -1].min() for path in paths.values()))
         above = z[z > bottom] - bottom
         lowest, highest = np.quantile(above, (0.003, 1.0)) if len(above) else (0.003, 1.0)
         heights: Floats = bottom + np.geomspace(min(lowest, 0.1 * highest), highest, n)
@@ -563,21 +618,30 @@ def _heads(pixels: Floats, box: Any) -> list[int]:
     return heads
 
 
-def _draw_paths(ax: Any, paths: dict[str, Floats]) -> None:
+def _cut(path: Path, box: Floats) -> tuple[Floats, bool]:
+    """The points up to where a path that diverges leaves a box (2, d), and whether a cross is to mark its end."""
+    points, framed, lost = path
+    outside = ((points < box[0]) | (points > box[1])).any(axis=1)
+    if (not lost and len(framed) == len(points)) or outside[0] or not outside.any():
+        return points, lost
+    k = int(outside.argmax())
+    step = points[k] - points[k - 1]
+    with np.errstate(all="ignore"):
+        part = np.where(step > 0, box[1] - points[k - 1], box[0] - points[k - 1]) / step
+    edge = points[k - 1] + np.nanmin(part) * step
+    return np.vstack([points[:k], edge]), True
+
+
+def _draw_paths(ax: Any, given: dict[str, Path]) -> None:
     """Lines with a dot for each iterate and heads that point forward; start and end marked and named."""
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
-    from matplotlib.transforms import Bbox
 
     halo = [withStroke(linewidth=3, foreground="white")]
     star: Any = {"marker": "*", "markersize": 14, "markeredgecolor": "white", "linestyle": ""}
 
-    def place(point: Floats) -> Any:
-        # Looked up when it is drawn: annotate knows two dimensions, and axes of three can be turned.
-        return lambda _: Bbox([_on_screen(ax, point[None])[0]] * 2)
-
     def annotate(text: str, point: Floats, **how: Any) -> None:
-        ax.annotate(text, (0, 0), xycoords=place(point), annotation_clip=True, **how)
+        ax.annotate(text, (0, 0), xycoords=Spot(ax, point), annotation_clip=True, **how)
 
     def name(text: str, point: Floats, away: Floats) -> None:
         annotate(
@@ -596,19 +660,31 @@ def _draw_paths(ax: Any, paths: dict[str, Floats]) -> None:
         length = np.hypot(*away)
         return np.asarray(away / length) if length else np.array([-1.0, 0.0])
 
+    box = np.transpose(
+        [ax.get_xlim(), ax.get_ylim(), *([ax.get_zlim()] if ax.name == "3d" else [])]
+    )
+    paths, crossed = {}, set()
+    for label, whole in given.items():
+        paths[label], diverged = _cut(whole, box)
+        crossed |= {label} if diverged else set()
     center = np.concatenate(list(paths.values())).mean(axis=0)
+    # A cross on the frame is to be seen whole. In three dimensions nothing is cut off, and the layout would suffer.
+    cross = CROSS | {"clip_on": ax.name == "3d"}
     for i, (label, path) in enumerate(paths.items()):
+        shown = label + " (diverged)" * (label in crossed)
         color = COLORS[i % len(COLORS)]
         line = {"color": color, "linewidth": 1.6, "marker": ".", "markersize": 5}
         pixels = _on_screen(ax, path)
-        ax.plot(*path.T, label=label or "_path", markevery=_apart(pixels), zorder=4, **line)
+        ax.plot(
+            *path.T, label=shown if label else "_path", markevery=_apart(pixels), zorder=4, **line
+        )
         for k in _heads(pixels, ax.bbox):
             step = path[k + 1] - path[k]
             annotate(
                 "",
                 path[k] + 0.5 * step,
                 xytext=(0, 0),
-                textcoords=place(path[k] + 0.49 * step),  # so near that there is no shaft
+                textcoords=Spot(ax, path[k] + 0.49 * step),  # so near that there is no shaft
                 arrowprops={
                     "arrowstyle": "-|>",
                     "mutation_scale": 16,
@@ -620,7 +696,7 @@ def _draw_paths(ax: Any, paths: dict[str, Floats]) -> None:
                 },
                 zorder=5,
             )
-        ax.plot(*path[-1:].T, color=color, zorder=7, **star)
+        ax.plot(*path[-1:].T, color=color, zorder=7, **(cross if label in crossed else star))
     for start in {tuple(path[0]): path[0] for path in paths.values()}.values():
         ax.plot(
             *start[:, None],
@@ -634,12 +710,15 @@ def _draw_paths(ax: Any, paths: dict[str, Floats]) -> None:
         name("start", start, outwards(start))
     if list(paths) == [""]:
         together = math.dist(*_on_screen(ax, path[[0, -1]])) < 30
-        name("end", path[-1], -outwards(path[0]) if together else outwards(path[-1]))
+        if crossed:  # perhaps on the frame, beside the ticks
+            name("diverged", path[-1], -outwards(path[0] if together else path[-1]))
+        else:
+            name("end", path[-1], -outwards(path[0]) if together else outwards(path[-1]))
     else:
-        key = Line2D([], [], color=NEUTRAL, label="end", **star)
-        ax.legend(
-            handles=[*ax.get_legend_handles_labels()[0], key], fontsize="small", framealpha=0.9
-        )
+        handles = ax.get_legend_handles_labels()[0]
+        if crossed != set(paths):
+            handles.append(Line2D([], [], color=NEUTRAL, label="end", **star))
+        ax.legend(handles=handles, fontsize="small", framealpha=0.9)
 
 
 def _cross_out(ax: "Axes", line: Any) -> None:
@@ -647,13 +726,10 @@ def _cross_out(ax: "Axes", line: Any) -> None:
     x, y = line.get_data()
     top = ax.get_ylim()[1]
     above = np.flatnonzero(y > top)
-    cross: dict[str, Any] = {
+    cross = {
+        **CROSS,
         "color": line.get_color(),
         "label": "_diverged",
-        "linestyle": "",
-        "marker": "X",
-        "markersize": 9,
-        "markeredgecolor": "white",
         "clip_on": False,
         "zorder": 5,
     }

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
+from gdfast.checks import choose
 from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import as_matrix, feature_names
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 StopReason = Literal["epochs", "tol", "patience", "callback", "running", "divergence"]
+
+
+def _freeze(record: Any) -> None:
+    """Let nobody change a record's arrays; pickle would."""
+    for values in vars(record).values():
+        if isinstance(values, np.ndarray):
+            values.flags.writeable = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +67,11 @@ class History:
     intercept: Array | None = None
 
     def __post_init__(self) -> None:
-        for values in vars(self).values():
-            if values is not None:
-                values.flags.writeable = False
+        _freeze(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        _freeze(self)
 
     def __repr__(self) -> str:
         n = len(self.loss)
@@ -111,9 +121,11 @@ class FitResult:
     classes: Array | None = None
 
     def __post_init__(self) -> None:
-        for values in (self.coef, self.intercept, self.classes):
-            if isinstance(values, np.ndarray):
-                values.flags.writeable = False
+        _freeze(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        _freeze(self)
 
     @property
     def digest(self) -> str:
@@ -194,7 +206,7 @@ class FitResult:
         """
         p = self.decision_function(X)
         if self.classes is None:
-            return self.loss.mean(p) if self.loss.targets == "counts" else p
+            return losses.mean(self.loss, p)
         chosen: Array = self.classes[
             p.argmax(axis=1) if self.loss.targets == "classes" else (p > 0).astype(np.intp)
         ]
@@ -228,12 +240,13 @@ class FitResult:
         >>> r.predict_proba([[0.0]]).tolist()
         [[0.5, 0.5]]
         """
-        if not hasattr(self.loss, "probability"):
+        probability = getattr(self.loss, "probability", None)
+        if probability is None:
             raise ValueError(
                 f"{self.loss.name} tells no probabilities: logistic, modified_huber and softmax do"
             )
         with np.errstate(all="ignore"):
-            p: Array = self.loss.probability(self.decision_function(X))
+            p: Array = probability(self.decision_function(X))
         return np.column_stack([1 - p, p]) if p.ndim == 1 else p
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -341,8 +354,11 @@ class MinimizeResult:
     backend: str
 
     def __post_init__(self) -> None:
-        for values in (self.x, self.jac, self.path, self.fun_path):
-            values.flags.writeable = False
+        _freeze(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        _freeze(self)
 
     def __repr__(self) -> str:
         return (
@@ -368,7 +384,7 @@ def load(path: str | PathLike[str]) -> FitResult:
     Raises
     ------
     ValueError
-        If the file is not one of gdfast's.
+        If the file is not one of gdfast's, or names what this version does not know.
     """
     from zipfile import BadZipFile  # slow to import, and needed here alone
 
@@ -381,19 +397,25 @@ def load(path: str | PathLike[str]) -> FitResult:
         raise ValueError(f"{path} was not written by FitResult.save") from error
     if version != 1:
         raise ValueError(f"{path} was written by a later version of gdfast")
-    loss, loss_numbers = meta.pop("loss")
-    optimizer = meta.pop("optimizer")
-    names = meta.pop("feature_names")
     prefix = "history."
-    return FitResult(
-        coef=arrays["coef"],
-        intercept=float(arrays["intercept"]) if arrays["coef"].ndim == 1 else arrays["intercept"],
-        classes=arrays.get("classes"),
-        history=History(
-            **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-        ),
-        loss=losses.TABLE[loss](**loss_numbers),
-        optimizer=optimizers.from_dict(optimizer),
-        feature_names=None if names is None else tuple(names),
-        **meta,
-    )
+    try:
+        loss, loss_numbers = meta.pop("loss")
+        names = meta.pop("feature_names")
+        return FitResult(
+            coef=arrays["coef"],
+            intercept=arrays["intercept"]
+            if arrays["intercept"].ndim
+            else float(arrays["intercept"]),
+            classes=arrays.get("classes"),
+            history=History(
+                **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+            ),
+            loss=choose("loss", loss, losses.TABLE)(**loss_numbers),
+            optimizer=optimizers.from_dict(meta.pop("optimizer")),
+            feature_names=None if names is None else tuple(names),
+            **meta,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} was written by a later version of gdfast, or changed since: {error}"
+        ) from error

@@ -7,7 +7,8 @@
 
 A schedule is evaluated in Python, for many epochs or steps at once, in float64: no kernel knows it. Those with an open
 loop are functions of a count, of epochs or of steps as their field ``per`` says; those with a closed loop hear the loss
-of each epoch. The rules are those of torch.optim.lr_scheduler and of scikit-learn's SGDRegressor.
+of each epoch. The rules are those of torch.optim.lr_scheduler and of scikit-learn's SGDRegressor. An optimizer takes
+the schedules of this module alone: results are saved by their names.
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +16,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from gdfast.checks import check_int, check_number, store_checked, unknown
+from gdfast.checks import check_int, check_number, choose, store_checked, unknown
 from gdfast.elementary import cospi, power, powers, where
 from gdfast.losses import Loss
 
@@ -31,11 +32,41 @@ class Schedule:
 class OpenLoop(Schedule, ABC):
     """A function of the epoch or of the step."""
 
-    per: str
+    @property
+    @abstractmethod
+    def per(self) -> str:
+        """What t counts: ``"epoch"`` or ``"step"``."""
+
+    def rates(self, t: ArrayLike) -> Array:
+        """The rates of epochs or steps t = 0, 1, 2, ..., each a function of its t alone.
+
+        Parameters
+        ----------
+        t : array-like of int
+            Which epochs or steps; none is negative.
+
+        Returns
+        -------
+        ndarray
+            In float64, of the shape of t.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a t is negative, or no integer.
+        """
+        counts = np.asarray(t)
+        if not counts.size:
+            return np.empty(counts.shape)
+        if counts.dtype.kind not in "iu":
+            raise TypeError(f"t has dtype {counts.dtype}: it must hold integers")
+        if counts.min() < 0:
+            raise ValueError(f"t holds {counts.min()}: epochs and steps are counted from 0")
+        return self._rates(counts.astype(np.int64))
 
     @abstractmethod
-    def rates(self, t: Array) -> Array:
-        """The rates of epochs or steps t = 0, 1, 2, ..., each a function of its t alone."""
+    def _rates(self, t: Array) -> Array:
+        """The same for an array of integers that is not empty."""
 
     def for_loss(self, loss: Loss) -> "OpenLoop":
         """The schedule with what it takes from the loss of a fit."""
@@ -80,7 +111,7 @@ class Constant(OpenLoop):
     lr : float
         The rate.
     per : {"epoch", "step"}, default "epoch"
-        What t counts.
+        What t counts: for a `Warmup` that leads to this rate.
 
     Raises
     ------
@@ -105,8 +136,8 @@ class Constant(OpenLoop):
         _check(self, lr=True)
         _check_per(self)
 
-    def rates(self, t: Array) -> Array:
-        return np.full(len(t), self.lr)
+    def _rates(self, t: Array) -> Array:
+        return np.full(t.shape, self.lr)
 
 
 @dataclass(frozen=True)
@@ -150,7 +181,7 @@ class StepDecay(OpenLoop):
         _check_counts(self, "every")
         _check_per(self)
 
-    def rates(self, t: Array) -> Array:
+    def _rates(self, t: Array) -> Array:
         rates: Array = self.lr * powers(self.factor, t // self.every)
         return rates
 
@@ -192,7 +223,7 @@ class Exponential(OpenLoop):
         _check(self, lr=True, gamma=True)
         _check_per(self)
 
-    def rates(self, t: Array) -> Array:
+    def _rates(self, t: Array) -> Array:
         rates: Array = self.lr * powers(self.gamma, t)
         return rates
 
@@ -241,7 +272,7 @@ class Cosine(OpenLoop):
         if self.lr_min > self.lr:
             raise ValueError(f"lr_min={self.lr_min} is above lr={self.lr}")
 
-    def rates(self, t: Array) -> Array:
+    def _rates(self, t: Array) -> Array:
         half = cospi(
             t / (2 * self.total)
         )  # (1 + cos 2a) / 2 is the square of cos a, which does not cancel
@@ -262,7 +293,7 @@ class Warmup(OpenLoop):
     length : int
         For how many epochs or steps the rate rises.
     start_factor : float, default 1/3
-        The first rate as a part of r0.
+        The first rate as a part of r0, in (0, 1].
 
     Raises
     ------
@@ -290,19 +321,21 @@ class Warmup(OpenLoop):
             raise TypeError(
                 f"schedule={self.schedule!r} must be a schedule that does not depend on the loss"
             )
+        check_known("schedule", self.schedule)
         _check_counts(self, "length")
-        _check(self, start_factor=True)
+        factor = check_number("start_factor", self.start_factor, 0, 1, include_low=False)
+        store_checked(self, start_factor=factor)
 
     def for_loss(self, loss: Loss) -> "Warmup":
         """The schedule with what the other one takes from the loss."""
         return replace(self, schedule=self.schedule.for_loss(loss))
 
     @property
-    def per(self) -> str:  # type: ignore[override] # read-only, as all fields are
+    def per(self) -> str:
         """What t counts: as in the other schedule."""
         return self.schedule.per
 
-    def rates(self, t: Array) -> Array:
+    def _rates(self, t: Array) -> Array:
         top = self.schedule.rates(np.zeros(1, np.int64))
         rising = top * (self.start_factor + (1 - self.start_factor) * (t / self.length))
         after = self.schedule.rates(where(t < self.length, 0, t - self.length))
@@ -347,7 +380,7 @@ class InverseScaling(OpenLoop):
         _check(self, lr=True, power=False)
         _check_per(self)
 
-    def rates(self, t: Array) -> Array:
+    def _rates(self, t: Array) -> Array:
         rates: Array = self.lr / power(t + 1.0, self.power)
         return rates
 
@@ -400,7 +433,7 @@ class Optimal(OpenLoop):
         steepness = float(loss.gradient(-typical, 1.0))
         return replace(self, t0=max(1.0, steepness) / (self.l2 * typical))
 
-    def rates(self, t: Array) -> Array:
+    def _rates(self, t: Array) -> Array:
         if self.t0 is None:
             raise ValueError("t0 is None, which a fit alone can fill in from its loss: give t0")
         rates: Array = 1 / (self.l2 * (self.t0 + t))
@@ -568,6 +601,14 @@ TABLE: dict[str, type[Any]] = {
     "reduce_on_plateau": ReduceOnPlateau,
 }
 
+ADVICE = "pass a schedule of gdfast.schedules: " + ", ".join(cls.__name__ for cls in TABLE.values())
+
+
+def check_known(name: str, schedule: Schedule) -> None:
+    """Refuse a schedule that is none of this module's."""
+    if type(schedule) not in TABLE.values():
+        raise TypeError(f"{name}={schedule!r} is no schedule of gdfast: {ADVICE}")
+
 
 def to_dict(schedule: Any) -> dict[str, Any]:
     """The schedule as what JSON knows."""
@@ -581,7 +622,7 @@ def to_dict(schedule: Any) -> dict[str, Any]:
 def from_dict(values: dict[str, Any]) -> Any:
     """The schedule of `to_dict`."""
     values = dict(values)
-    cls = TABLE[values.pop("name")]
+    cls = choose("schedule", values.pop("name"), TABLE)
     if "schedule" in values:
         values["schedule"] = from_dict(values["schedule"])
     return cls(**values)

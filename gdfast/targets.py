@@ -24,7 +24,9 @@ class Coding:
         """That of what there is one of for each output."""
         return () if self.single else (self.outputs,)
 
-    def encode(self, y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X") -> Array:
+    def encode(
+        self, y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X"
+    ) -> Array:
         """(rows, targets): -1 and 1 for two classes, else the numbers themselves."""
         a = _as_columns(y, name, rows, dtype, matrix, self.loss)
         if a.shape[1] != (1 if self.loss.targets == "classes" else self.outputs):
@@ -35,7 +37,12 @@ class Coding:
             return a
         known = self.classes.astype(dtype)
         words = ", ".join(str(label) for label in self.classes[:10].tolist())
-        _check(np.isin(a, known), a, name, f"the classes are {words}{', ...' if len(known) > 10 else ''}")
+        _check(
+            np.isin(a, known),
+            a,
+            name,
+            f"the classes are {words}{', ...' if len(known) > 10 else ''}",
+        )
         if self.loss.targets == "signs":
             a = np.where(a == known[1], dtype.type(1), dtype.type(-1))
             a.flags.writeable = False
@@ -58,7 +65,9 @@ def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> Coding:
     if loss.targets == "signs":
         return Coding(loss, outputs, single, _two_classes(a, single, loss).astype(given))
     if outputs > 1:
-        raise ValueError(f"y has {outputs} columns: softmax takes one, of the classes 0, 1, ..., k - 1")
+        raise ValueError(
+            f"y has {outputs} columns: softmax takes one, of the classes 0, 1, ..., k - 1"
+        )
     check_numbers(a, "y")
     _check(
         (a >= 0) & (a == np.floor(a)),
@@ -69,7 +78,9 @@ def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> Coding:
     k = int(a.max()) + 1
     wanted: int = loss._asdict()["classes"] or k
     if k > wanted:
-        raise ValueError(f"y holds the class {k - 1}, and Softmax(classes={wanted}) has 0 to {wanted - 1}")
+        raise ValueError(
+            f"y holds the class {k - 1}, and Softmax(classes={wanted}) has 0 to {wanted - 1}"
+        )
     if wanted < 2:
         raise ValueError("y holds the class 0 alone: there is nothing to tell apart")
     return Coding(loss, wanted, False, np.arange(wanted).astype(given))
@@ -78,7 +89,7 @@ def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> Coding:
 def _as_columns(
     y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str, loss: Loss
 ) -> Array:
-    if loss.targets in ("signs", "classes") and np.asarray(y).dtype.kind in "OUS":
+    if loss.targets in ("signs", "classes") and np.asarray(y).dtype.kind in "US":
         raise TypeError(
             f"{name} holds labels that are no numbers: code them as 0, 1, ..., or use "
             "gdfast.sklearn.GDClassifier, which takes labels of all kinds"

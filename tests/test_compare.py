@@ -108,7 +108,11 @@ def test_wrong_optimizers(optimizers, error, message):
         ({"threads": 0}, ValueError, "threads=0 must be at least 1"),
         ({"threads": 1.0}, TypeError, "threads must be an integer"),
         ({"batchsize": 3}, TypeError, "batchsize"),
-        ({"optimizer": "adam"}, TypeError, "optimizer"),
+        (
+            {"optimizer": "adam"},
+            TypeError,
+            "^optimizer is an argument of fit: name all to compare in",
+        ),
         ({"epochs": -1}, ValueError, "epochs=-1"),
         ({"batch_size": 3}, ValueError, "Rprop compares the signs of gradients of all rows"),
         ({"lr": -1}, ValueError, "lr=-1"),
@@ -119,6 +123,17 @@ def test_wrong_optimizers(optimizers, error, message):
 def test_wrong_options(options, error, message):
     with pytest.raises(error, match=message):
         compare(["sgd", "rprop"], **options)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_fit_that_fails_is_named(threads):
+    def callback(r):
+        if isinstance(r.optimizer, gd.Adam):
+            raise ZeroDivisionError("of mine")
+
+    with pytest.raises(ZeroDivisionError, match="of mine") as caught:
+        compare({"good": "sgd", "bad": "adam"}, callback=callback, threads=threads)
+    assert caught.value.__notes__ == ["in the fit 'bad'"]
 
 
 def test_wrong_data():
@@ -175,6 +190,41 @@ def test_a_fit_that_diverged_is_there(threads):
     assert c["good"].digest == gd.fit(X, y, standardize=True, epochs=10).digest
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_warnings_have_the_label_of_their_fit(threads):
+    def callback(r):
+        if r.n_epochs == 2 and isinstance(r.optimizer, gd.Adam):
+            warnings.warn("of mine", UserWarning, stacklevel=1)
+
+    rising = gd.SGD(lr=0.6)
+    options = {"standardize": True, "epochs": 10, "callback": callback}
+    with pytest.warns(RuntimeWarning, match="the loss rose") as alone:
+        gd.fit(X, y, optimizer=rising, **options)
+    with pytest.warns((RuntimeWarning, UserWarning)) as warned:
+        c = compare(
+            {"a": rising, "b": "adam", "c": gd.SGD(lr=0.6)}, threads=threads, callback=callback
+        )
+    rose = str(alone[0].message)
+    assert [str(w.message) for w in warned] == [f"a: {rose}", "b: of mine", f"c: {rose}"]
+    assert [w.category for w in warned] == [RuntimeWarning, UserWarning, RuntimeWarning]
+    assert {w.filename for w in warned} == {__file__}
+    assert [r.stop_reason for r in c.values()] == 3 * ["epochs"]
+
+
+def test_threads_beside_the_fits_warn_as_ever():
+    def callback(r):
+        if r.n_epochs == 1:
+            beside = threading.Thread(target=warnings.warn, args=("of another thread",))
+            beside.start()
+            beside.join()
+
+    before = warnings.showwarning
+    with pytest.warns(UserWarning, match="^of another thread$") as warned:
+        compare(["sgd"], callback=callback)
+    assert len(warned) == 1
+    assert warnings.showwarning is before
+
+
 # The table
 
 
@@ -191,7 +241,7 @@ def test_the_table(validation, reach):
     for label, row in c.table(reach).items():
         history = c[label].history
         level = c.reach if reach is None else reach
-        first = [e for e, loss in enumerate(curves[label], 1) if loss <= level]
+        first = [e for e, loss in enumerate(curves[label], bool(validation)) if loss <= level]
         assert str(row.pop("val_loss")) == str(float(curves[label][-1]) if validation else np.nan)
         assert row == {
             "loss": history.loss[-1],
@@ -200,7 +250,25 @@ def test_the_table(validation, reach):
             "stop_reason": c[label].stop_reason,
         }
     assert c.table(0.0)["sgd"]["epochs"] is None
-    assert c.table(np.inf)["sgd"]["epochs"] == 1
+    assert c.table(np.inf)["sgd"]["epochs"] == bool(validation)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "validation"), [(None, None), (len(y), None), (None, (X, y)), (32, (X, y))]
+)
+def test_so_many_epochs_reach_the_loss(batch_size, validation):
+    """The first fit that has it at its end, of fits of ever more epochs."""
+    options = {"batch_size": batch_size, "validation": validation}
+
+    def end(epochs):
+        r = compare([gd.SGD(lr=0.05)], **options, epochs=epochs)["SGD"]
+        return np.mean((r.predict(X) - y) ** 2)
+
+    reach = 1.0001 * end(7)
+    first = next(epochs for epochs in range(8) if end(epochs) <= reach)
+    assert first >= 3
+    table = compare([gd.SGD(lr=0.05)], **options, epochs=12).table(reach)
+    assert table["SGD"]["epochs"] == first
 
 
 @settings(max_examples=50)
@@ -222,8 +290,8 @@ def test_the_table_of_any_losses(curves, level):
     for row, curve in zip(c.table(level).values(), curves, strict=True):
         assert (row["loss"], row["seconds"]) == (curve[-1], curve[-1])
         reached = row["epochs"]
-        assert all(loss > level for loss in (curve if reached is None else curve[: reached - 1]))
-        assert reached is None or curve[reached - 1] <= level
+        assert all(loss > level for loss in curve[:reached])
+        assert reached is None or curve[reached] <= level
     assert any(row["epochs"] is not None for row in c.table().values())
 
 

@@ -63,7 +63,7 @@ def test_against_mpmath(name):
     with mpmath.workprec(160):
         exact = [getattr(mpmath, name)(mpmath.mpf(float(v))) for v in x]
         errors = [
-            float(abs(mpmath.mpf(float(g)) - e)) / np.spacing(abs(float(e)))
+            float(abs(mpmath.mpf(float(g)) - e) / mpmath.mpf(float(np.spacing(abs(float(e))))))
             for g, e in zip(got, exact, strict=True)
         ]
     assert max(errors) <= bound
@@ -104,12 +104,14 @@ def test_powers_against_mpmath(base):
 @pytest.mark.skipif(
     np.finfo(np.longdouble).nmant < 60, reason="long double is no wider than float64 here"
 )
-@pytest.mark.parametrize(("name", "bound"), [("exp", 0.951), ("log1p", 0.791)])
+@pytest.mark.parametrize(("name", "bound"), [("exp", 0.95), ("log1p", 0.79)])
 def test_a_million_arguments_against_long_double(name, bound):
     million = 10**6
     x = {
         "exp": np.r_[random.uniform(-708, 709, million), -708, 709, 0.0, 5e-324, -5e-324],
-        "log1p": np.r_[random.random(million // 2), 10.0 ** random.uniform(-323, 308, million // 2)],
+        "log1p": np.r_[
+            random.random(million // 2), 10.0 ** random.uniform(-323, 308, million // 2)
+        ],
     }[name]
     exact = getattr(np, name)(x.astype(np.longdouble))
     error = np.abs(getattr(elementary, name)(x) - exact) / np.spacing(exact.astype(np.float64))
@@ -139,7 +141,9 @@ def test_the_same_bytes_in_numba(compiled):
 def test_exp_of_a_difference():
     a, b = random.uniform(-40, 0, 3000), random.uniform(0, 40, 3000)
     with mpmath.workprec(160):
-        exact = [float(mpmath.exp(mpmath.mpf(u) - mpmath.mpf(v))) for u, v in zip(a, b, strict=True)]
+        exact = [
+            float(mpmath.exp(mpmath.mpf(u) - mpmath.mpf(v))) for u, v in zip(a, b, strict=True)
+        ]
     np.testing.assert_array_max_ulp(elementary.exp_of_difference(a, b), np.array(exact), 2)
 
 

@@ -90,7 +90,7 @@ def digest(name, backend):
     y = {
         "numbers": y,
         "counts": np.floor(abs(y)),
-        "signs": y > 0,
+        "signs": y + np.arange(len(y)) % 7 > 3,
         "classes": np.floor(abs(y)) % 3,
     }[losses.TABLE[options.get("loss", "squared_error")]().targets]
     if "columns" in options:

@@ -5,6 +5,8 @@ import tracemalloc
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
@@ -13,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gdfast import csr, matrices, order
 from gdfast.csr import Csr, as_csr
-from gdfast.matrices import as_matrix, as_vector, as_weights, check_finite
+from gdfast.matrices import as_matrix, as_vector, as_weights, check_finite, feature_names
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
 DTYPES = ["float32", "float64"]
@@ -147,6 +149,14 @@ def test_unsorted_rows_and_repeated_entries(given_entries, dtype):
     assert X.indices.tolist() == columns.tolist()
 
 
+def test_a_sparse_array_of_another_library():
+    class Other:
+        def tocsr(self):
+            return sp.csr_array(np.eye(3))
+
+    assert np.array_equal(dense(as_matrix(Other(), sparse=True)), np.eye(3))
+
+
 def test_stored_zeros_stay():
     X = sp.csr_array((np.array([0.0, 1.0, -0.0]), [1, 0, 2], [0, 1, 3]), shape=(2, 3))
     c = as_csr(X)
@@ -211,10 +221,13 @@ def test_broken_index_arrays(arrays, message):
 WRONG = [
     (sp.csr_array((0, 3)), ValueError, "X is empty, shape (0, 3)"),
     (sp.csr_array((3, 0)), ValueError, "X is empty, shape (3, 0)"),
-    (sp.coo_array(np.ones(4)), ValueError, "X has 1 dimensions, shape (4,): it must have 2"),
     (sp.csr_array((2, 2**31)), ValueError, "X has 2147483648 columns: at most 2147483647 can"),
     (sp.csr_array(np.eye(3) * 1j), TypeError, "X has dtype complex128: convert it to float64"),
 ]
+if sp.coo_array(np.ones(4)).ndim == 1:  # from scipy 1.13 on
+    WRONG.append(
+        (sp.coo_array(np.ones(4)), ValueError, "X has 1 dimensions, shape (4,): it must have 2")
+    )
 if np.dtype(np.longdouble).itemsize > 8:
     WRONG.append((sp.csr_array(np.eye(3, dtype=np.longdouble)), TypeError, "X has dtype float"))
 
@@ -396,3 +409,320 @@ def test_memory_of_sparse_rows():
     assert peak(lambda: c.scaled(np.ones(d)))[1] < 8 * d + 1.1 * c.data.nbytes
     assert peak(lambda: c.take(np.ones(n, bool)))[1] < 1.5 * size
     assert peak(lambda: c.moments(np.ones(1)))[1] < 12 * 8 * d
+
+
+def is_ready(a):
+    """Whether the kernels can read it."""
+    flags = a.flags
+    return (
+        type(a) is np.ndarray
+        and a.dtype in (np.float64, np.float32)
+        and flags.c_contiguous
+        and flags.aligned
+        and not flags.writeable
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_in_C_order_are_not_copied(dtype):
+    a = sparse(1000, 20, 1, dtype)
+    taken, used = peak(lambda: as_matrix(a))
+    assert is_ready(taken)
+    assert taken.dtype == dtype
+    assert np.shares_memory(taken, a)
+    assert used < 10_000
+    assert a.flags.writeable
+
+
+def unaligned(a):
+    buffer = np.empty(a.nbytes + 1, np.uint8)[1:]
+    b = buffer.view(a.dtype).reshape(a.shape)
+    b[:] = a
+    return b
+
+
+LAYOUTS = {
+    "Fortran": np.asfortranarray,
+    "int, Fortran": lambda a: np.asfortranarray(a.astype(int)),
+    "int": lambda a: a.astype(int),
+    "bool": lambda a: a != 0,
+    "float16": lambda a: a.clip(-999, 999).astype("float16"),
+    "swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "swapped, Fortran": lambda a: np.asfortranarray(a.astype(a.dtype.newbyteorder())),
+    "strided": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "backwards": lambda a: a[::-1].copy()[::-1],
+    "unaligned": unaligned,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("target", [None, "float32", "float64"])
+def test_other_arrays_are_copied_once(layout, target):
+    a = LAYOUTS[layout](sparse(1000, 20, 0.7).round())
+    before = a.copy()
+    kind = None if target is None else np.dtype(target)
+    taken, used = peak(lambda: as_matrix(a, "X", kind))
+    assert is_ready(taken)
+    assert taken.dtype == (target or "float64")
+    assert np.array_equal(taken, before)
+    assert np.array_equal(a, before)
+    if target is None:
+        assert used < 1.1 * taken.nbytes
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_files_are_read_where_they_are(tmp_path, dtype):
+    a = sparse(1000, 20, 1, dtype)
+    np.save(tmp_path / "X.npy", a)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    taken, used = peak(lambda: as_matrix(mapped))
+    assert is_ready(taken)
+    assert np.shares_memory(taken, mapped)
+    assert used < 10_000
+    assert same_bits(taken, a)
+
+
+# numpy's columns -> a table of each library
+VALUES = {
+    "real": np.array([0.5, -1.5, 2.25]),
+    "single": np.array([1, 2, 3], np.float32) / 3,
+    "count": np.array([1, 2, 3], np.int16),
+    "large": np.array([2**63, 2, 2**53], np.uint64),
+    "flag": np.array([True, False, True]),
+    "half": np.array([0.5, 1, 2], np.float16),
+}
+NULLABLE = {
+    "real": "Float64",
+    "single": "Float32",
+    "count": "Int16",
+    "large": "UInt64",
+    "flag": "boolean",
+}
+
+
+def chunked(columns):
+    """An Arrow table in three pieces."""
+    return pa.concat_tables([pa.table(columns).slice(i, 1) for i in range(3)])
+
+
+def polars_frame(columns):
+    pl = pytest.importorskip("polars")
+    if "half" in columns and not hasattr(pl, "Float16"):
+        pytest.skip("this polars has no Float16")
+    return pl.DataFrame(columns)
+
+
+def polars_pieces(columns):
+    """A frame in three pieces."""
+    frame = polars_frame(columns)
+    return pytest.importorskip("polars").concat([frame[i : i + 1] for i in range(3)], rechunk=False)
+
+
+TABLES = {
+    "pandas": pd.DataFrame,
+    "pandas, column by column": lambda columns: pd.concat(
+        [pd.Series(values, name=name) for name, values in columns.items()], axis=1
+    ),
+    "pandas, other index": lambda columns: pd.DataFrame(columns, index=[2.5, 0.0, 1.0]),
+    "pandas, nullable": lambda columns: pd.DataFrame(columns).astype(
+        {name: NULLABLE[name] for name in columns if name in NULLABLE}
+    ),
+    "pandas, Arrow": lambda columns: pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype),
+    "pandas, sparse": lambda columns: pd.DataFrame(
+        {name: pd.arrays.SparseArray(values) for name, values in columns.items()}
+    ),
+    "Arrow": pa.table,
+    "Arrow, chunked": chunked,
+    "Arrow, batch": pa.RecordBatch.from_pydict,
+    "polars": polars_frame,
+    "polars, chunked": polars_pieces,
+}
+MIXES = [
+    ["real"],
+    ["real", "real"],
+    ["single"],
+    ["single", "single", "single"],
+    ["count"],
+    ["flag", "flag"],
+    ["single", "flag"],
+    ["single", "count"],
+    ["real", "single", "count", "large", "flag"],
+    ["half", "single"],
+]
+
+
+@pytest.mark.parametrize("mix", MIXES, ids=" ".join)
+@pytest.mark.parametrize("library", TABLES)
+def test_tables(library, mix):
+    columns = {
+        f"{name} {i}" if mix.count(name) > 1 else name: VALUES[name] for i, name in enumerate(mix)
+    }
+    table = TABLES[library](columns)
+    taken = as_matrix(table)
+    assert is_ready(taken)
+    assert taken.dtype == ("float32" if {*mix} == {"single"} else "float64")
+    assert np.array_equal(taken, np.column_stack([*columns.values()]).astype(taken.dtype))
+    assert feature_names(table) == tuple(columns)
+    assert as_matrix(table, "X", np.dtype("float32")).dtype == "float32"
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("library", TABLES)
+def test_columns_as_y_and_sample_weight(library, name):
+    table = TABLES[library]({name: VALUES[name]})
+    column = table.column(name) if isinstance(table, pa.Table | pa.RecordBatch) else table[name]
+    y = as_vector(column, "y", 3, np.dtype(float))
+    assert is_ready(y)
+    assert same_bits(y, VALUES[name].astype(float))
+    if name != "real":  # of which one is negative
+        expected = as_weights(VALUES[name], 3, np.dtype(float))
+        assert same_bits(as_weights(column, 3, np.dtype(float)), expected)
+
+
+def test_other_columns():
+    for column in (
+        pd.Index([1, 2, 3]),
+        pd.array([1, 2, 3], dtype="Int64"),
+        pd.Series([1, 2, 3], dtype="category"),
+        pa.array([1, 2, 3]),
+        pa.array([1, 2, 3]).dictionary_encode(),
+    ):
+        assert as_vector(column, "y", 3, np.dtype(float)).tolist() == [1.0, 2.0, 3.0]
+
+
+MISSING = {
+    "pandas, Int64": lambda: pd.DataFrame({"a": [1, 2, 3], "b": [4, None, None]}, dtype="Int64"),
+    "pandas, boolean": lambda: pd.DataFrame(
+        {"a": [1.5, 2, 3], "b": pd.array([True, None, None], dtype="boolean")}
+    ),
+    "pandas, Float64": lambda: pd.DataFrame(
+        {"a": [1.5, 2, 3], "b": [1.5, None, None]}, dtype="Float64"
+    ),
+    "pandas, Arrow": lambda: MISSING["Arrow"]().to_pandas(types_mapper=pd.ArrowDtype),
+    "pandas, category": lambda: pd.DataFrame(
+        {"a": [1, 2, 3], "b": pd.Categorical([1, None, None])}
+    ),
+    "Arrow": lambda: pa.table({"a": [1, 2, 3], "b": [4, None, None]}),
+    "Arrow, chunked": lambda: chunked({"a": [1, 2, 3], "b": [4.5, None, None]}),
+    "Arrow, batch": lambda: pa.RecordBatch.from_pydict({"a": [1, 2, 3], "b": [True, None, None]}),
+    "polars": lambda: polars_frame({"a": [1, 2, 3], "b": [4, None, None]}),
+    "polars, chunked": lambda: polars_pieces({"a": [1, 2, 3], "b": [True, None, None]}),
+}
+
+
+@pytest.mark.parametrize("library", MISSING)
+def test_missing_values(library):
+    table = MISSING[library]()
+    message = r"^validation X\[1, 'b'\] is missing: remove the row or fill the value in$"
+    with pytest.raises(ValueError, match=message):
+        as_matrix(table, "validation X")
+    column = table.column("b") if isinstance(table, pa.Table | pa.RecordBatch) else table["b"]
+    with pytest.raises(ValueError, match=r"^y\[1\] is missing: remove the row"):
+        as_vector(column, "y", 3, np.dtype(float))
+
+
+@pytest.mark.parametrize("library", ["pandas", "Arrow", "polars"])
+def test_nan_is_a_number_that_is_not_finite(library):
+    table = TABLES[library]({"a": np.array([1, 2, 3]), "b": np.array([1, np.nan, 3])})
+    with pytest.raises(ValueError, match=r"^X\[1, 1\] is nan"):
+        check_finite(as_matrix(table), "X")
+
+
+NO_NUMBERS = {
+    "text": np.array(["a", "b", "c"]),
+    "time": np.array([1, 2, 3], "M8[ms]"),
+    "duration": np.array([1, 2, 3], "m8[ms]"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+@pytest.mark.parametrize("library", ["pandas", "Arrow", "Arrow, chunked", "polars"])
+def test_columns_that_hold_no_numbers(library, kind):
+    table = TABLES[library]({"a": np.ones(3), kind: NO_NUMBERS[kind]})
+    message = (
+        rf"^X\[:, '{kind}'\] has dtype (object|datetime64|timedelta64).*: convert it to float64"
+    )
+    with pytest.raises(TypeError, match=message):
+        as_matrix(table)
+    column = table.column(kind) if isinstance(table, pa.Table) else table[kind]
+    with pytest.raises(TypeError, match=r"^y has dtype (object|datetime64|timedelta64)"):
+        as_vector(column, "y", 3, np.dtype(float))
+
+
+@pytest.mark.parametrize("library", ["pandas", "Arrow", "Arrow, batch", "polars"])
+def test_tables_without_columns_or_rows(library):
+    with pytest.raises(ValueError, match=r"^X is empty, shape \(0, 0\)"):
+        as_matrix(TABLES[library]({}))
+    with pytest.raises(ValueError, match=r"^X is empty, shape \(0, 1\)"):
+        as_matrix(TABLES[library]({"a": np.empty(0)}))
+
+
+def test_polars_columns_of_arrays_and_lazy_frames():
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"a": [[1.0, 2.0]]}, schema={"a": pl.Array(pl.Float64, 2)})
+    with pytest.raises(TypeError, match=r"^X\[:, 'a'\] holds arrays"):
+        as_matrix(frame)
+    with pytest.raises(TypeError, match=r"^X is a LazyFrame: pass X\.collect\(\)$"):
+        as_matrix(frame.lazy())
+
+
+def test_advice_that_the_object_can_follow():
+    """A Series has no reshape, a DataFrame and a list no ravel."""
+    with pytest.raises(
+        ValueError, match=r"pass np\.asarray\(X\)\.reshape\(-1, 1\) for one feature"
+    ):
+        as_matrix(pd.Series([1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"pass X\.reshape\(-1, 1\) for one feature"):
+        as_matrix(np.ones(2))
+    column = [[1.0], [2.0]]
+    for y in (column, pd.DataFrame(column), pa.table({"a": [1.0, 2.0]})):
+        with pytest.raises(ValueError, match=r"pass np\.ravel\(y\)$"):
+            as_vector(y, "y", 2, np.dtype(float))
+        assert np.ravel(y).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"pass y\.ravel\(\)$"):
+        as_vector(np.array(column), "y", 2, np.dtype(float))
+
+
+def frames(n, d):
+    """Random rows, and the same as frames that hold them in several ways."""
+    a = np.random.default_rng(0).standard_normal((n, d))
+    names = [f"x{j}" for j in range(d)]
+    split = pd.DataFrame({name: a[:, j].copy() for j, name in enumerate(names[:-1])})
+    split[names[-1]] = a[:, -1]
+    pieces = pa.concat_tables(
+        [pa.Table.from_arrays([*a[i : i + 1000].T], names) for i in range(0, n, 1000)]
+    )
+    return a, {
+        "one block": pd.DataFrame(np.asfortranarray(a), copy=False),
+        "several blocks": split,
+        "nullable": pd.DataFrame(a).astype("Float64"),
+        "Arrow": pa.Table.from_arrays([*a.T], names),
+        "Arrow, chunked": pieces,
+    }
+
+
+def test_tables_are_copied_once():
+    a, tables = frames(20_000, 20)
+    for library, table in tables.items():
+        taken, used = peak(lambda table=table: as_matrix(table))
+        assert same_bits(taken, a), library
+        assert used < 1.1 * a.nbytes, library
+
+
+def test_a_frame_in_C_order_is_not_copied():
+    a = sparse(20_000, 10, 1)
+    frame = pd.DataFrame(a, copy=False)
+    taken, used = peak(lambda: as_matrix(frame))
+    assert is_ready(taken)
+    assert np.shares_memory(taken, a)
+    assert used < 0.1 * a.nbytes
+
+
+def test_no_library_is_loaded(python):
+    """Not for arrays, lists and sparse look-alikes."""
+    loaded = python(
+        "import sys, numpy as np; from gdfast import matrices as m; m.as_matrix(np.ones((2, 2)));"
+        "m.as_vector([1, 2], 'y', 2, np.dtype(float));"
+        "print({'pandas', 'polars', 'pyarrow', 'scipy'} & {*sys.modules})"
+    )
+    assert loaded == "set()"

@@ -384,6 +384,19 @@ def test_the_callback_stops(functions, answer):
     assert np.array_equal(r.path, on_bowl(maxiter=3).path)
 
 
+@pytest.mark.parametrize("functions", [(bowl, bowl_der), (jit_bowl, jit_bowl_der)], ids=["", "jit"])
+def test_tol_that_is_reached_is_a_success_whatever_the_callback_answers(functions):
+    r = gd.minimize(
+        functions[0],
+        [2.0, 1.0],
+        jac=functions[1],
+        lr=0.1,
+        tol=1e-3,
+        callback=lambda r: bool(np.abs(r.jac).max() <= 1e-3),
+    )
+    assert (r.status, r.success) == (0, True)
+
+
 def test_errors_of_the_callback_come_through():
     def callback(r):
         raise KeyError(r.nit)
@@ -584,8 +597,10 @@ def test_what_is_not_finite(bad, where, dtype, backend):
 
     with pytest.raises(ValueError, match=r"at x0 = \[2. 1.\] f is .*: start where both are finite"):
         minimize(3)
+    falls = where == "fun" and bad == -np.inf
+    advice = "f seems unbounded below" if falls else "try a smaller lr"
     with pytest.raises(
-        gd.DivergenceError, match=r"after step 3, at x = \[1.25 0.25\]; try"
+        gd.DivergenceError, match=rf"after step 3, at x = \[1.25 0.25\]; {advice}$"
     ) as caught:
         minimize(1.5)
     error = pickle.loads(pickle.dumps(caught.value))
@@ -593,7 +608,7 @@ def test_what_is_not_finite(bad, where, dtype, backend):
     assert (error.epoch, error.lr, error.stable_lr) == (3, 0.25, None)  # no curvature
     r = error.result
     assert (r.nit, r.status, r.success) == (3, 2, False)
-    assert r.message == "f or its gradient stopped being finite"
+    assert r.message == "f, its gradient or the optimizer's states stopped being finite"
     assert r.path.tolist() == [[2, 1], [1.75, 0.75], [1.5, 0.5], [1.25, 0.25]]
     assert r.x.tolist() == r.path[-1].tolist()
     assert r.fun_path[:3].tolist() == [3, 2.5, 2]
@@ -649,7 +664,7 @@ def test_divergence_of_a_bowl(functions):
 
 
 def test_f_that_rose_is_warned_of():
-    message = "f rose from 5 to 80: by the curvature met on the way, rates below 1 are stable"
+    message = "f rose from 5 to 80: by the curvature where f was lowest, rates below 1 are stable"
     with pytest.warns(RuntimeWarning, match=message) as caught:
         on_bowl(lr=1.5, maxiter=2)
     assert caught[0].filename == __file__
@@ -682,6 +697,113 @@ def test_the_advice_holds_where_the_curvatures_differ():
     with np.errstate(over="ignore"), pytest.raises(gd.DivergenceError) as caught:
         minimize(lr=0.05)
     assert minimize(lr=0.99 * caught.value.stable_lr).fun < 1
+
+
+def quartic(x):
+    return (x**4).sum()
+
+
+def quartic_der(x):
+    return 4 * x**3
+
+
+@pytest.mark.parametrize("lr", [1.0, 1e5, 1e100])
+@pytest.mark.parametrize(
+    ("fun", "jac", "x0"),
+    [
+        (quartic, quartic_der, [2.0, 1.0]),
+        (lambda x: np.cosh(x).sum(), np.sinh, [3.0, -1.0]),
+        (rosen, rosen_der, [-1.2, 1.0]),
+        (rosen, None, [-1.2, 1.0]),
+        (rosen, rosen_der, np.float32([-1.2, 1.0])),
+    ],
+    ids=["x^4", "cosh", "Rosenbrock", "numerical", "float32"],
+)
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_the_rate_of_the_advice_works_where_the_curvature_grows(fun, jac, x0, lr):
+    """However far away the path was lost; and it is not needlessly small."""
+    if np.asarray(x0).dtype == np.float32:
+        lr = min(lr, 1e5)
+    with pytest.raises(gd.DivergenceError) as caught:
+        gd.minimize(fun, x0, jac=jac, lr=lr)
+    stable = caught.value.stable_lr
+    assert 1e-3 < stable < 1
+    r = gd.minimize(fun, x0, jac=jac, lr=0.9 * stable, maxiter=5000)
+    assert r.fun < 0.2 * r.fun_path[0] + 2
+
+
+@pytest.mark.parametrize("record", [gd.SGD(0.1), gd.SGD(5.0, momentum=0.5), gd.Adam(0.5)], ids=str)
+def test_f_that_is_unbounded_below(record):
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(gd.DivergenceError, match=r"; f seems unbounded below$") as caught,
+    ):
+        gd.minimize(
+            lambda x: -np.exp(x).sum(),
+            [1.0, 2.0],
+            jac=lambda x: -np.exp(np.minimum(x, 300)),  # whose squares do not overflow
+            optimizer=record,
+            maxiter=10**4,
+        )
+    assert caught.value.stable_lr is None
+
+
+SQUARING = ["adagrad", "rmsprop", "adadelta", "adam", "adamw", "nadam"]
+
+
+@pytest.mark.parametrize("callback", [None, lambda r: None], ids=["", "callback"])
+@pytest.mark.parametrize("name", SQUARING)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_squares_that_overflow_are_not_silent(name, dtype, callback, backend):
+    """x would stay where it is ever after."""
+    scale = np.finfo(dtype).max / 1e4
+    message = "the optimizer's states are not finite after step .*: divide the function and its"
+    with pytest.raises(gd.DivergenceError, match=message) as caught:
+        gd.minimize(
+            lambda x: scale * bowl(x),
+            np.array([2, 1], dtype),
+            jac=lambda x: scale * bowl_der(x),
+            optimizer=name,
+            maxiter=20,
+            callback=callback,
+            backend=backend,
+        )
+    assert np.isfinite(caught.value.result.path).all()
+    assert caught.value.epoch == caught.value.result.nit == (20 if callback is None else 1)
+    assert (caught.value.stable_lr, caught.value.result.status) == (None, 2)
+
+
+@pytest.mark.parametrize("cls", [gd.Adagrad, gd.RMSprop, gd.Adam, gd.AdamW, gd.NAdam])
+def test_an_eps_of_0_is_named(cls, backend):
+    message = (
+        f"with eps=0 {cls.__name__} divides by 0 .*: pass a positive eps, such as {cls().eps:g}$"
+    )
+    with pytest.raises(gd.DivergenceError, match=message):
+        gd.minimize(bowl, [2.0, 0.0], jac=bowl_der, optimizer=cls(eps=0.0), backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("lr", "border"),
+    [
+        (schedules.Warmup(schedules.Constant(2e-3), length=4), 0.993),
+        (schedules.StepDecay(2e-3, every=3), 0.9935),
+        (schedules.ReduceOnPlateau(2e-3, factor=0.01, patience=0), 0.99599),
+    ],
+    ids=["Warmup", "StepDecay", "ReduceOnPlateau"],
+)
+def test_the_advice_is_for_the_largest_rate_of_a_schedule(lr, border):
+    """The error names the rate of its step."""
+    with pytest.raises(gd.DivergenceError, match=r"rate of Adam: try 0\.0002$") as caught:
+        gd.minimize(
+            lambda x: np.inf if x < border else 1.0,
+            1.0,
+            jac=lambda x: 1,
+            optimizer=gd.Adam(lr, betas=(0.0, 0.0)),
+            maxiter=100,
+        )
+    if isinstance(lr, schedules.OpenLoop):
+        assert caught.value.lr == lr.rates([caught.value.epoch - 1])[0]
+    assert caught.value.lr <= 2e-3
 
 
 def test_x_that_is_not_finite(backend):
@@ -832,6 +954,59 @@ def test_scipys_callbacks():
     assert [type(one) for one in results] == 4 * [scipy.optimize.OptimizeResult]
     assert np.array_equal([one.x for one in results], r.path[1:5])
     assert [one.fun for one in results] == r.fun_path[1:5].tolist()
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_what_scipys_callbacks_return_has_no_meaning(by_name):
+    """As with scipy's own methods, of which only StopIteration stops."""
+    callback = (lambda intermediate_result: True) if by_name else (lambda x: True)
+    assert on_rosen(method="CG", callback=callback).nit > 1
+    assert on_rosen(method=gd.scipy_method(ADAM), callback=callback).nit == 100
+
+
+@pytest.mark.parametrize("jac", [True, None, "given"])
+def test_a_descent_that_is_lost_within_scipy(jac):
+    """It fails as scipy's own methods do: with a result, at the last finite point."""
+    fun = Counted((lambda x: (quartic(x), quartic_der(x))) if jac is True else quartic)
+    gradient = quartic_der if jac == "given" else jac
+    with np.errstate(all="ignore"):
+        r = scipy.optimize.minimize(
+            fun, [2.0, 1.0], jac=gradient, method=gd.scipy_method("sgd", lr=1.0)
+        )
+    assert (r.success, r.status) == (False, 2)
+    assert re.match(r"f is inf and its gradient .* rates below .* are stable$", r.message)
+    assert np.isfinite([r.fun, *r.x, *r.jac]).all()
+    assert r.x.tolist() == r.path[-2].tolist()
+    assert r.fun == r.fun_path[-2] == quartic(r.x)
+    if jac is not None:
+        assert r.jac.tolist() == quartic_der(r.x).tolist()
+    assert len(r.path) == r.nit + 1
+    assert r.nfev == fun.calls or jac is True  # scipy keeps the pair of the same x
+
+
+def test_states_that_overflow_within_scipy():
+    r = scipy.optimize.minimize(
+        lambda x: 1e200 * bowl(x),
+        [2.0, 1.0],
+        jac=lambda x: 1e200 * bowl_der(x),
+        method=gd.scipy_method("adam"),
+    )
+    assert (r.success, r.status, r.x.tolist()) == (False, 2, r.path[-1].tolist())
+    assert "states" in r.message
+
+
+def test_scipys_global_optimizers_go_on_after_a_descent_that_is_lost():
+    with np.errstate(all="ignore"):
+        r = scipy.optimize.basinhopping(
+            quartic,
+            [0.1, 0.1],
+            niter=5,
+            stepsize=3,
+            rng=1,
+            minimizer_kwargs={"method": gd.scipy_method("sgd", lr=0.1), "jac": quartic_der},
+        )
+    assert r.minimization_failures > 0
+    assert r.fun < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Plots: what is drawn where, and that it can be seen."""
 
+import pickle
 import sys
 from dataclasses import replace
 
@@ -444,6 +445,94 @@ def test_a_path_that_was_lost(drawing):
     assert len(path_line(ax).get_xdata()) == 2
     with pytest.raises(ValueError, match="the path of the result has no finite iterate"):
         draw(replace(result, path=np.full((4, path.shape[1]), np.nan), fun_path=fun_path), fun)
+
+
+def lost(fun, jac, x0, **options):
+    with np.errstate(all="ignore"), pytest.raises(gd.DivergenceError) as caught:
+        gd.minimize(fun, x0, jac=jac, **{"maxiter": 30_000} | options)
+    return caught.value.result
+
+
+def box_of(ax):
+    limits = [ax.get_xlim(), ax.get_ylim(), *([ax.get_zlim()] if ax.name == "3d" else [])]
+    return np.array(limits).T
+
+
+DIVERGING = {
+    "slowly": {"lr": 0.102},
+    "soon": {"lr": 1.0},
+    "at once": {"lr": 1e100},
+    "so far that squares overflow": {"lr": 1e150},
+    "with momentum": {"optimizer": gd.SGD(0.3, momentum=0.9)},
+}
+
+
+@pytest.mark.parametrize("options", DIVERGING.values(), ids=DIVERGING)
+@pytest.mark.parametrize("draw", [plot.descent, plot.contour, plot.surface])
+def test_a_path_that_diverged_leaves_the_frame(draw, options):
+    """A cross is where it does, and the frame has the range of its first steps."""
+    if draw is plot.descent:
+        fun, result = parabola, lost(parabola, lambda x: 20 * (x - 3), [0.0], **options)
+    else:
+        fun, result = bowl, lost(bowl, lambda x: np.array(bowl_gradient(x)), [3.0, 1.0], **options)
+    ax = draw(result, fun)
+    drawn(ax)
+    low, high = box_of(ax)
+    d = result.path.shape[1]
+    assert np.ptp(box_of(ax)[:, :d], axis=0).max() < 300
+    line = path_line(ax)
+    path = np.transpose(line.get_data_3d() if ax.name == "3d" else line.get_data())
+    assert np.array_equal(path[0, :d], result.path[0])
+    assert (path >= low - 1e-9 * (high - low)).all()
+    assert (path <= high + 1e-9 * (high - low)).all()
+    cross = ax.lines[[other.get_marker() for other in ax.lines].index("X")]
+    spot = np.ravel(cross.get_data_3d() if ax.name == "3d" else cross.get_data())
+    assert spot.tolist() == path[-1].tolist()
+    if options != {"lr": 1e150}:  # of which no step is finite
+        assert np.isclose([spot - low, high - spot], 0, atol=1e-9 * (high - low)).any()
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["start", "diverged"]
+    assert not any(line.get_marker() == "*" for line in ax.lines)
+
+
+@pytest.mark.parametrize("draw", [plot.contour, plot.surface])
+def test_other_paths_that_cannot_be_followed(draw):
+    """Down without an end, up without being lost yet, and lost within the frame."""
+
+    def hill(x):
+        return -bowl(x)
+
+    down = lost(hill, lambda x: -np.array(bowl_gradient(x)), [3.0, 1.0], lr=0.01)
+    assert np.ptp(box_of(draw(down, hill))[:, 0]) < 100
+    with pytest.warns(RuntimeWarning, match="f rose"):
+        up = gd.minimize(bowl, [3.0, 1.0], jac=bowl_gradient, lr=0.4, maxiter=150)
+    assert up.fun > 1e200
+    assert texts(draw({"up": up}, bowl)) == ["up (diverged)"]
+
+    def well(x):
+        return (x - np.log(x)).sum()
+
+    over = lost(well, lambda x: 1 - 1 / x, [4.0, 1.0], lr=5.0)
+    assert over.nit > 1
+    ax = draw(over, well)
+    drawn(ax)
+    line = path_line(ax)
+    assert len(line.get_xdata()) == len(over.path) - 1
+
+
+def test_diverged_paths_beside_others(on_bowl):
+    wild = lost(bowl, lambda x: np.array(bowl_gradient(x)), [3.0, 1.0], lr=0.11)
+    assert texts(plot.contour({"a": on_bowl, "b": wild}, bowl)) == ["a", "b (diverged)", "end"]
+    assert texts(plot.contour({"b": wild}, bowl)) == ["b (diverged)"]
+    ax = plot.contour(wild, bowl, xlim=(-4, 4), ylim=(-4, 4))
+    assert box_of(ax).tolist() == [[-4, -4], [4, 4]]
+    assert np.abs(path_line(ax).get_ydata()[-1]) == pytest.approx(4)
+
+
+def test_a_figure_can_be_pickled(drawing):
+    draw, result, fun = drawing
+    figure = draw(result, fun).figure
+    again = pickle.loads(pickle.dumps(figure))
+    assert np.array_equal(drawn(again.axes[0]), drawn(figure.axes[0]))
 
 
 def test_a_path_along_one_variable_has_room_in_the_other(on_bowl):

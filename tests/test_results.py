@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 
 import matplotlib as mpl
 import numpy as np
@@ -136,6 +137,59 @@ def test_foreign_files_are_refused(tmp_path, kind):
     FOREIGN[kind](path)
     with pytest.raises(ValueError, match=r"model\.npz was not written by FitResult\.save"):
         gd.load(path)
+
+
+def change(meta, *keys, to):
+    """The meta with another entry at these keys; without it, if that is None."""
+    inner = meta
+    for key in keys[:-1]:
+        inner = inner[key]
+    if to is None:
+        del inner[keys[-1]]
+    else:
+        inner[keys[-1]] = to
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "message"),
+    [
+        (("loss", 0), "squared_eror", "unknown loss 'squared_eror': did you mean 'squared_error'"),
+        (("loss", 1), {"delta": 1.0}, "delta"),
+        (("optimizer", "name"), "adan", "unknown optimizer 'adan': did you mean 'adam'"),
+        (("optimizer", "lr", "name"), "cosin", "unknown schedule 'cosin': did you mean 'cosine'"),
+        (("optimizer", "lr", "total"), 0, "total=0 must be at least 1"),
+        (("optimizer", "lr", "speed"), 1, "speed"),
+        (("optimizer", "momentum"), 7.0, "momentum=7.0"),
+        (("optimizer", "lr"), None, "lr"),
+        (("optimizer",), None, "optimizer"),
+        (("feature_names",), None, "feature_names"),
+        (("backend",), None, "backend"),
+        (("n_rounds",), 3, "n_rounds"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_another_version_wrote(tmp_path, keys, to, message):
+    path = tmp_path / "model.npz"
+    gd.fit(X, y, lr=gd.schedules.Cosine(0.01, total=5)).save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays.pop("meta")))
+    change(meta, *keys, to=to)
+    np.savez(path, meta=json.dumps(meta), **arrays)
+    written = r"model\.npz was written by a later version of gdfast, or changed since: "
+    with pytest.raises(ValueError, match=f"{written}.*{message}"):
+        gd.load(path)
+
+
+def test_a_file_without_an_array(tmp_path):
+    path = tmp_path / "model.npz"
+    gd.fit(X, y).save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for name in ("coef", "history.loss"):
+        np.savez(path, **{k: a for k, a in arrays.items() if k != name})
+        with pytest.raises(ValueError, match=f"changed since: .*{name.rpartition('.')[2]}"):
+            gd.load(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):

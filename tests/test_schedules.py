@@ -113,6 +113,34 @@ def test_a_rate_depends_on_its_count_alone(schedule):
     assert schedule.rates(counts[::-1]).tolist() == whole[::-1].tolist()
 
 
+@pytest.mark.parametrize("schedule", OPEN.values(), ids=OPEN)
+def test_counts_of_all_kinds(schedule):
+    whole = schedule.rates(np.arange(6))
+    assert schedule.rates(range(6)).tolist() == whole.tolist()
+    assert schedule.rates(np.arange(6, dtype=np.uint8)).tolist() == whole.tolist()
+    assert schedule.rates(np.arange(6).reshape(2, 3)).tolist() == whole.reshape(2, 3).tolist()
+    assert schedule.rates(5) == whole[5]
+    assert schedule.rates([]).shape == (0,)
+    for wrong, message in (
+        (-1, "t holds -1: epochs and steps are counted from 0"),
+        (0.5, "float64"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            schedule.rates([3, wrong])
+
+
+class Mine(S.OpenLoop):
+    """What users may think of."""
+
+    per = "epoch"
+
+    def _rates(self, t):
+        return 1.0 / (t + 1)
+
+    def __repr__(self):
+        return "Mine()"
+
+
 def by_hand(schedule, batch_size, epochs):
     """Stateless SGD step after step, with the rates that the schedule's text gives."""
     params = np.zeros(X.shape[1])
@@ -192,6 +220,9 @@ WRONG = [
     (lambda: S.Warmup(0.1, length=3), "schedule=0.1 must be a schedule that does not depend"),
     (lambda: S.Warmup(S.Adaptive(0.1), length=3), "must be a schedule that does not depend"),
     (lambda: S.Warmup(S.Constant(0.1), length=0), "length=0 must be at least 1"),
+    (lambda: S.Warmup(S.Constant(0.1), 3, start_factor=1.5), "start_factor=1.5 must be"),
+    (lambda: S.Warmup(S.Constant(0.1), 3, start_factor=0), "start_factor=0 must be"),
+    (lambda: S.Warmup(Mine(), 3), "schedule=Mine() is no schedule of gdfast"),
     (lambda: S.InverseScaling(0.1, power=-0.5), "power=-0.5 must be"),
     (lambda: S.Optimal(0.0), "l2=0.0 must be"),
     (lambda: S.Optimal(0.1).rates(np.arange(2)), "give t0"),
@@ -200,7 +231,16 @@ WRONG = [
     (lambda: S.Adaptive(0.1, patience=0), "patience=0 must be at least 1"),
     (lambda: S.ReduceOnPlateau(0.1, factor=1.0), "factor=1.0 must be"),
     (lambda: S.ReduceOnPlateau(0.1, threshold_mode="max"), "unknown threshold_mode 'max'"),
-    (lambda: gd.SGD(lr=S.Constant), "lr must be a number"),
+    (
+        lambda: gd.SGD(lr=S.Constant),
+        "lr must be a number, not the class Constant; or pass a schedule of gdfast.schedules: Constant, StepDecay",
+    ),
+    (lambda: gd.SGD(lr=len), "lr must be a number, not the function <built-in function len>; or"),
+    (
+        lambda: gd.Adam(lr=Mine()),
+        "lr=Mine() is no schedule of gdfast: pass a schedule of gdfast.schedules: Constant, StepDecay",
+    ),
+    (lambda: schedules.from_dict({"name": "cosin"}), "unknown schedule 'cosin': did you mean"),
     (lambda: gd.Rprop(lr=S.Constant(0.1)), "Rprop's is its first step size"),
 ]
 

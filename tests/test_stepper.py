@@ -1,5 +1,8 @@
 """The Stepper: the path of minimize, torch's formulas in plain Python, several arrays, schedules and errors."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ import gdfast as gd
 from gdfast import optimizers, schedules
 
 RATES = {"adadelta": 1.0}
+MATRIX = np.ones((2, 2), "f").view(np.matrix)
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
@@ -50,6 +54,22 @@ def test_the_gradient_may_be_the_params_themselves(name, backend):
         steppers[0].step(a)
         steppers[1].step(b.copy())
     assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("name", optimizers.TABLE)
+def test_gradients_may_lie_in_the_params(name, backend):
+    """In those of another array, or shifted by some: they count as they are before the step."""
+    store = np.arange(12.0) - 4
+    a, b = store[:6], store[6:]
+    plain = [a.copy(), b.copy()]
+    overlapping = gd.Stepper(name, [a, b], lr=0.01, backend=backend)
+    apart = gd.Stepper(name, plain, lr=0.01, backend=backend)
+    for shift in (6, 1, 5):
+        grads = [store[shift : shift + 6], store[5 - shift % 5 :][:6]]
+        given = [g.copy() for g in grads]
+        overlapping.step(grads)
+        apart.step(given)
+    assert store.tobytes() == np.concatenate(plain).tobytes()
 
 
 @given(
@@ -94,6 +114,47 @@ def test_several_arrays_are_as_each_on_its_own(name, dtype, backend):
             one.step(np.asfortranarray(grad).tolist())
     assert [w.tobytes() for w in together] == [w.tobytes() for w in alone]
     assert [w.shape for w in together] == shapes
+
+
+# Copies
+
+
+@pytest.mark.parametrize("kind", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+@pytest.mark.parametrize("record", [gd.Adam(), gd.SGD(schedules.ReduceOnPlateau(0.1, patience=0))])
+@pytest.mark.parametrize("several", [False, True], ids=["array", "list"])
+def test_a_copy_goes_on_by_itself(kind, record, several, backend):
+    w = np.linspace(-1, 1, 7)
+    stepper = gd.Stepper(record, [w] if several else w, backend=backend)
+
+    def go_on(stepper, steps=5):
+        params = stepper.params[0] if several else stepper.params
+        for k in range(steps):
+            g = gradient(params)
+            stepper.step([g] if several else g)
+            if isinstance(record.lr, schedules.ClosedLoop):
+                stepper.heed(float(k))
+        return params
+
+    go_on(stepper)
+    other = kind(stepper)
+    middle = w.copy()
+    theirs = go_on(other)
+    assert not np.shares_memory(theirs, w)
+    assert w.tolist() == middle.tolist() != theirs.tolist()
+    assert go_on(stepper).tobytes() == theirs.tobytes()
+    assert (other.n_steps, other.lr) == (stepper.n_steps, stepper.lr)
+
+
+def test_a_pickle_asks_for_its_backend(monkeypatch):
+    kept = pickle.dumps(gd.Stepper("sgd", np.ones(2), backend="numpy"))
+    monkeypatch.setenv("GDFAST_BACKEND", "cpp")
+    assert pickle.loads(kept)._engine.NAME == "numpy"
+
+
+def test_the_params_cannot_be_replaced():
+    stepper = gd.Stepper("sgd", np.ones(2))
+    with pytest.raises(AttributeError):
+        stepper.params = np.zeros(2)
 
 
 # Schedules
@@ -213,6 +274,12 @@ def test_heed_of_a_loss_that_is_not_finite(loss):
         ({"params": [1.0, 2.0]}, TypeError, r"params\[0\] must be an array.*not float"),
         ({"params": {"w": np.ones(2)}}, TypeError, "not dict"),
         ({"params": None}, TypeError, "not NoneType"),
+        ({"params": np.ma.ones(2)}, TypeError, r"params is a MaskedArray: pass a plain array"),
+        (
+            {"params": [np.ones(2, "f"), MATRIX]},
+            TypeError,
+            r"params\[1\] is a matrix: pass a plain",
+        ),
         ({"params": []}, ValueError, "params is empty"),
         ({"params": [np.ones(2), np.ones(2, "f")]}, ValueError, "all float32 or all float64"),
         ({"params": np.ones((3, 3))[:, 1]}, ValueError, "params must be C-contiguous"),
@@ -250,6 +317,7 @@ def test_wrong_arguments(arguments, error, message):
         ([np.ones((2, 3)), None], r"grad\[1\] has dtype object"),
         ([np.ones((2, 3)), [1j, 1]], "dtype complex128"),
         ([np.ones((2, 3)), ["1", "2"]], "dtype <U1"),
+        ([np.ones((2, 3)), np.ma.masked_equal([1, 2], 2)], r"grad\[1\] is a masked array"),
         ([np.ones((2, 3)), [1, np.nan]], r"grad\[1\]\[1\] is nan: the step was not made"),
         ([np.ones((2, 3)), [-np.inf, 1]], r"grad\[1\]\[0\] is -inf"),
         ([np.array([[0, 0, 0], [0, np.nan, 0]]), np.ones(2)], r"grad\[0\]\[1, 1\] is nan"),
@@ -272,6 +340,47 @@ def test_a_wrong_gradient_leaves_all_as_it_was(grads, message, backend):
 def test_a_gradient_that_float32_does_not_hold():
     with pytest.raises(ValueError, match=r"grad\[1\] is .*: the step was not made"):
         gd.Stepper("sgd", np.ones(2, "f")).step([1, 1e300])
+
+
+SQUARING = ["adagrad", "rmsprop", "adadelta", "adam", "adamw", "nadam", "radam"]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["array", "list"])
+@pytest.mark.parametrize("name", SQUARING)
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e30), ("float64", 1e200)])
+def test_squares_that_overflow_are_not_silent(name, dtype, large, several, backend):
+    """The weights would stay where they are ever after."""
+    w = np.ones(3, dtype)
+    stepper = gd.Stepper(name, [np.ones(2, dtype), w] if several else w, backend=backend)
+    stepper.step([[1, 1], [1, 1, 1]] if several else [1, 1, 1])
+    large = [1, large, 1]
+    of = r"params\[1\]" if several else "params"
+    message = (
+        f"^step 2 made {of}, or its states, not finite: gradients so large overflow {dtype} in the states of "
+        f"{type(optimizers.find(name)).__name__},.*divide the function and its gradient by a constant, or clip"
+    )
+    with pytest.raises(FloatingPointError, match=message):
+        stepper.step([[1, 1], large] if several else large)
+    with pytest.raises(FloatingPointError, match="step 3"):
+        stepper.step([[1, 1], [1, 1, 1]] if several else [1, 1, 1])
+
+
+@DTYPES
+def test_steps_to_infinity_are_not_silent(dtype, backend):
+    stepper = gd.Stepper(gd.SGD(lr=1e30), np.ones(2, dtype), backend=backend)
+    stepper.step([0, 1])
+    with pytest.raises(FloatingPointError, match="try a smaller lr, or clip the gradient"):
+        stepper.step([0, np.finfo(dtype).max])
+
+
+@pytest.mark.parametrize("cls", [gd.Adagrad, gd.RMSprop, gd.Adam, gd.AdamW, gd.NAdam])
+def test_an_eps_of_0_is_named(cls, backend):
+    stepper = gd.Stepper(cls(eps=0.0), np.ones(2), backend=backend)
+    message = (
+        f"with eps=0 {cls.__name__} divides by 0 .*: pass a positive eps, such as {cls().eps:g}$"
+    )
+    with pytest.raises(FloatingPointError, match=message):
+        stepper.step([1, 0])
 
 
 @pytest.mark.parametrize("grad", [1.0, (g for g in [np.ones(2)])], ids=["number", "generator"])

@@ -346,9 +346,7 @@ def per_sample(
             steps += 1
             e = kernels.numbers_of(numbers, steps - before)
             for o in range(outputs):
-                update_by_row(
-                    X, i, c[o], rule, penalty, models, o, d, slots, fit_intercept, e
-                )
+                update_by_row(X, i, c[o], rule, penalty, models, o, d, slots, fit_intercept, e)
             if steps > averages_after:
                 kernels.add(params, total)
         epoch_loss[k] = block_loss
@@ -512,7 +510,8 @@ for helper in (
     elementary.exp,
     elementary.exp_of_difference,
     elementary.log1p,
-    elementary._log,
+    elementary.split,
+    elementary.log_of,
     optimizers.decayed,
     optimizers.averaged,
     optimizers.mixed,
@@ -537,7 +536,9 @@ def reinterpreted(kind):
     """The intrinsic that reads the bits of a number as one of this type."""
 
     def generate(_context, builder, _signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType() if kind is types.float64 else ir.IntType(64))
+        return builder.bitcast(
+            arguments[0], ir.DoubleType() if kind is types.float64 else ir.IntType(64)
+        )
 
     @intrinsic
     def function(_typing_context, x):
@@ -643,9 +644,7 @@ def _step(kernels, rule, params, grad, slots, numbers):
 def _sum_parts(
     rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset
 ):
-    sum_parts(
-        rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset
-    )
+    sum_parts(rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset)
 
 
 @compiled

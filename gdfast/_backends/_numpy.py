@@ -325,9 +325,7 @@ def take(rows: Rows, which: Any) -> Rows:
 def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
     """x.w + b for each output and row, (outputs, n); the weights are scale * params."""
     dot = order.dot if isinstance(X, np.ndarray) else Csr.dot
-    return np.stack(
-        [scale * dot(X, w[:-1]) + w[-1] for w in np.split(params, outputs)]
-    )
+    return np.stack([scale * dot(X, w[:-1]) + w[-1] for w in np.split(params, outputs)])
 
 
 def derivatives(
