@@ -753,7 +753,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
             lost = np.setdiff1d(classes, y[weights > 0])
             if isinstance(self.class_weight, str) and lost.size:
                 raise ValueError(
-                    f"class_weight={self.class_weight!r}, but the weights of the class {lost[0]} are zero: remove its rows"
+                    f"class_weight={self.class_weight!r}, but the weights of class {lost[0]} are zero: remove its rows"
                 )
         by_class = compute_class_weight(
             self.class_weight, classes=classes, y=y, sample_weight=weights
