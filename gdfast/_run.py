@@ -258,7 +258,9 @@ class Run:
             return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
         if stable is None and self.record.stability is not None:
             name = self.problem.loss.name
-            words = f'no rate is stable for {name} whatever the weights: lr="auto" chooses by the data'
+            words = (
+                f'no rate is stable for {name} whatever the weights: lr="auto" chooses by the data'
+            )
         elif stable is None:
             words = _rates.smaller(self.record, float(self.lr[: self.done].max()))
         else:

@@ -206,7 +206,8 @@ class FitResult:
         """
         p = self.decision_function(X)
         if self.classes is None:
-            return losses.mean(self.loss, p)
+            expected: Array = losses.mean(self.loss, p)
+            return expected
         chosen: Array = self.classes[
             p.argmax(axis=1) if self.loss.targets == "classes" else (p > 0).astype(np.intp)
         ]

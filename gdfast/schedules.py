@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gdfast.checks import check_int, check_number, choose, store_checked, unknown
 from gdfast.elementary import cospi, power, powers, where
-from gdfast.losses import Loss
+from gdfast.losses import Loss, gradient
 
 Array = NDArray[Any]
 
@@ -430,8 +430,9 @@ class Optimal(OpenLoop):
         if self.t0 is not None:
             return self
         typical = float(np.sqrt(1 / np.sqrt(self.l2)))
-        steepness = float(loss.gradient(-typical, 1.0))
-        return replace(self, t0=max(1.0, steepness) / (self.l2 * typical))
+        # That of softmax, a difference of probabilities, is at most 1.
+        slope = 1.0 if loss.targets == "classes" else float(gradient(loss, -typical, 1.0))
+        return replace(self, t0=max(1.0, slope) / (self.l2 * typical))
 
     def _rates(self, t: Array) -> Array:
         if self.t0 is None:

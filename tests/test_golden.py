@@ -93,6 +93,8 @@ def digest(name, backend):
         "signs": y + np.arange(len(y)) % 7 > 3,
         "classes": np.floor(abs(y)) % 3,
     }[losses.TABLE[options.get("loss", "squared_error")]().targets]
+    if options.get("loss") == "modified_huber":
+        options["coef_init"] = -X[3]  # where it is not the squared hinge
     if "columns" in options:
         y = y[:, None] * np.arange(1, options.pop("columns") + 1)
     if options.pop("sparse", False):

@@ -557,7 +557,7 @@ def bits(x):  # noqa: ARG001
 
 @overload(elementary.from_bits)
 def from_bits(x):  # noqa: ARG001
-    return lambda x: _from_bits(x)
+    return lambda x: _from_bits(x)  # noqa: PLW0108  # numba wants a function
 
 
 @overload(elementary.where)
