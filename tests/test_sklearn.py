@@ -1,6 +1,8 @@
 """The estimators: scikit-learn's own checks, its models as oracles, and what is promised beyond them."""
 
 import pickle
+import re
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -590,6 +592,17 @@ except ImportError as error:
     print(error)
 """
         assert "pip install 'gdfast[sklearn]'" in python(program)
+
+
+def test_the_page_of_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "sklearn.md").read_text("utf-8")
+    [code] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "sklearn.md", "exec"), {})
+    schedules = re.findall(r"`(gd\.schedules\.\w+\(.*?\))`", page)
+    assert len(schedules) == 3
+    for schedule in schedules:
+        lr = eval(schedule, {"gd": gd, "e": 0.1, "p": 0.25, "a": 0.01})
+        GDClassifier(lr=lr, max_iter=2, tol=None).fit([[0.0], [1.0]], [0, 1])
 
 
 def test_probabilities_of_one_against_the_rest_where_none_has_any():
