@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gdfast as gd
-from gdfast import _bench
+from gdfast import _bench, losses
 
 BACKENDS = [name for name, state in gd.backends().items() if state == "available"]
 MIN_ROUNDS, MAX_ROUNDS = 5, 50
@@ -24,10 +24,23 @@ class Race:
     pytest-benchmark would measure one backend after the other. So the times are taken here, and told to it afterwards.
     """
 
-    def __init__(self, name: str, rows: int, features: int, max_rounds: int, **options: Any):
+    def __init__(
+        self,
+        name: str,
+        rows: int,
+        features: int,
+        max_rounds: int,
+        rows_of: Callable[[Any], Any] = np.asarray,
+        outputs: int = 1,
+        **options: Any,
+    ):
         self.name = f"{name}, {features:>4} features, {rows} rows"
         self.visits = rows * options.get("epochs", 1)
-        self.X, self.y, lr = _bench.work(rows, features)
+        X, y, lr = _bench.work(rows, features)
+        self.X = rows_of(X)
+        self.y = _bench.targets(y, losses.find(options.get("loss", "squared_error")).targets)
+        if outputs > 1:
+            self.y = self.y[:, None] * np.arange(1.0, outputs + 1)
         self.options = {"epochs": 1, "lr": lr, **options}
         turns = _bench.race(self.fit, BACKENDS, _rounds(max_rounds))
         assert _bench.agree(turns), f"{self.name}: different bytes, {turns}"

@@ -39,6 +39,17 @@ def work(rows: int, features: int) -> Work:
     return Work(X, y, 0.5 / (features + 1))
 
 
+def targets(y: Array, kind: str) -> Array:
+    """Targets of this kind that depend on the rows as y does."""
+    made: dict[str, Array] = {
+        "numbers": y,
+        "counts": np.floor(np.abs(y)),
+        "signs": y > 0,
+        "classes": np.digitize(y, [-1, 1]),
+    }
+    return made[kind]
+
+
 def race(
     fit: Callable[..., FitResult], backends: Sequence[str], rounds: Iterable[object]
 ) -> dict[str, Turns]:

@@ -31,6 +31,9 @@ BLOCK = order.BLOCK
 LANES = order.LANES
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
+METHOD_OPTIONS: Any = {
+    name: {"jit_options": UNCOUNTED} for name in ("add", "numbers_of", "penalised_step", "step")
+}
 
 
 class Numba:
@@ -63,12 +66,15 @@ class Numba:
                 grad[end] = 0
 
     def least_slopes(self, penalty, params, outputs, grad, slopes):
-        slopes[:] = grad
-        if penalty.l1 != 0:
-            width = len(params) // outputs
-            for first in range(0, len(params), width):
-                for j in range(first, first + width - 1):
-                    slopes[j] = penalties.least_slope(grad[j], params[j], penalty.l1)
+        width = len(params) // outputs
+        for first in range(0, len(params), width):
+            end = first + width - 1
+            for j in range(first, end):
+                slope = grad[j]
+                if penalty.l1 != 0:
+                    slope = penalties.least_slope(slope, params[j], penalty.l1)
+                slopes[j] = slope
+            slopes[end] = grad[end]
 
     def norm(self, grad, outputs):
         g = grad.reshape(outputs, -1)
@@ -195,7 +201,7 @@ def add_row(X, i, c, g, o, d):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(add_row, jit_options=UNCOUNTED)
+@overload(add_row, inline="always")
 def _add_row(X, i, c, g, o, d):  # noqa: ARG001
     return add_dense if isinstance(X, types.Array) else add_sparse
 
@@ -233,35 +239,35 @@ def visit(position, keys, n, left_mask, right_bits, right_mask):
     return np.int64(i)
 
 
-def row_loss(rows, i, loss, params, scale, d, p, c, lanes):
+def row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
     """The loss of row i; c becomes its derivatives times the weight of the row. The weights are scale * params."""
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(row_loss, jit_options=UNCOUNTED)
-def _row_loss(rows, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
+@overload(row_loss, inline="always")
+def _row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
     return joint_loss if hasattr(loss.instance_class, "of_row") else sum_of_losses
 
 
-def joint_loss(rows, i, loss, params, scale, d, p, c, lanes):
+def joint_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
     for o in range(len(p)):
-        p[o] = scale * dot(rows.X, i, params, o, d, lanes) + params[o, d]
-    s = rows.weights[i] if len(rows.weights) > 1 else rows.weights[0]
-    found = s * losses.of_row(loss, p, rows.y[i], c)
+        p[o] = scale * dot(X, i, params, o, d, lanes) + params[o, d]
+    s = weights[i] if len(weights) > 1 else weights[0]
+    found = s * losses.of_row(loss, p, y[i], c)
     for o in range(len(p)):
         c[o] *= s
     return found
 
 
-def sum_of_losses(rows, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
-    s = rows.weights[i] if len(rows.weights) > 1 else rows.weights[0]
-    prediction = scale * dot(rows.X, i, params, 0, d, lanes) + params[0, d]
-    total = losses.value(loss, prediction, rows.y[i, 0])
-    c[0] = s * losses.gradient(loss, prediction, rows.y[i, 0])
+def sum_of_losses(X, y, weights, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
+    s = weights[i] if len(weights) > 1 else weights[0]
+    prediction = scale * dot(X, i, params, 0, d, lanes) + params[0, d]
+    total = losses.value(loss, prediction, y[i, 0])
+    c[0] = s * losses.gradient(loss, prediction, y[i, 0])
     for o in range(1, len(c)):
-        prediction = scale * dot(rows.X, i, params, o, d, lanes) + params[o, d]
-        total += losses.value(loss, prediction, rows.y[i, o])
-        c[o] = s * losses.gradient(loss, prediction, rows.y[i, o])
+        prediction = scale * dot(X, i, params, o, d, lanes) + params[o, d]
+        total += losses.value(loss, prediction, y[i, o])
+        c[o] = s * losses.gradient(loss, prediction, y[i, o])
     return s * total
 
 
@@ -270,13 +276,11 @@ def sum_parts(
     rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset
 ):
     """Parts begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
-    n = len(rows.y)
-    left, bits, right = order.halves(n)
+    X, y, weights = rows.X, rows.y, rows.weights
+    network = order.halves(len(y))
     models = params.reshape(outputs, -1)
-    d = models.shape[1] - 1
     p, c, lanes = room(outputs, params)
-    one = elementary.like(params, 1.0)
-    size = count if parts(rows.X, count) == 1 else BLOCK
+    size = count if parts(X, count) == 1 else BLOCK
     for part in range(begin, end):
         g = sums[part].reshape(outputs, -1)
         g[:] = 0
@@ -285,15 +289,38 @@ def sum_parts(
         while position < last:
             k = (offset + position) // BLOCK
             block_end = min(last, (k + 1) * BLOCK - offset)
-            block_loss = epoch_loss[k]
-            for at in range(position, block_end):
-                i = visit(at, keys, n, left, bits, right)
-                block_loss += row_loss(rows, i, loss, models, one, d, p, c, lanes)
-                for o in range(outputs):
-                    add_row(rows.X, i, c[o], g, o, d)
-                    g[o, d] += c[o]
-            epoch_loss[k] = block_loss
+            epoch_loss[k] = add_rows(
+                X,
+                y,
+                weights,
+                loss,
+                keys,
+                network,
+                position,
+                block_end,
+                models,
+                p,
+                c,
+                lanes,
+                g,
+                epoch_loss[k],
+            )
             position = block_end
+
+
+@register_jitable(**UNCOUNTED)
+def add_rows(X, y, weights, loss, keys, network, first, end, models, p, c, lanes, g, total):
+    """Add the gradients of the rows at positions first, ..., end - 1 to g, and return their losses added to total."""
+    n, d = len(y), models.shape[1] - 1
+    left, bits, right = network
+    one = elementary.like(models, 1.0)
+    for position in range(first, end):
+        i = visit(position, keys, n, left, bits, right)
+        total += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
+        for o in range(len(c)):
+            add_row(X, i, c[o], g, o, d)
+            g[o, d] += c[o]
+    return total
 
 
 @register_jitable
@@ -324,20 +351,71 @@ def per_sample(
     offset,
     slopes,
 ):
-    X = rows.X
+    return step_by_rows(
+        kernels,
+        rows.X,
+        rows.y,
+        rows.weights,
+        loss,
+        rule,
+        penalty,
+        keys,
+        outputs,
+        fit_intercept,
+        params,
+        params.reshape(outputs, -1),
+        slots,
+        total,
+        averages_after,
+        steps,
+        numbers,
+        before,
+        epoch_loss,
+        offset,
+        slopes,
+        slopes.reshape(outputs, -1),
+        room(outputs, params),
+    )
+
+
+@register_jitable(**UNCOUNTED)
+def step_by_rows(
+    kernels,
+    X,
+    y,
+    weights,
+    loss,
+    rule,
+    penalty,
+    keys,
+    outputs,
+    fit_intercept,
+    params,
+    models,
+    slots,
+    total,
+    averages_after,
+    steps,
+    numbers,
+    before,
+    epoch_loss,
+    offset,
+    slopes,
+    last,
+    work,
+):
     n, d = X.shape
     left, bits, right = order.halves(n)
-    models = params.reshape(outputs, -1)
-    last = slopes.reshape(outputs, -1)
-    p, c, lanes = room(outputs, params)
+    p, c, lanes = work
     one = elementary.like(params, 1.0)
     for k in range(len(epoch_loss)):
         block_loss = epoch_loss[k]
         for position in range(max(0, k * BLOCK - offset), min(n, (k + 1) * BLOCK - offset)):
             i = visit(position, keys, n, left, bits, right)
-            block_loss += row_loss(rows, i, loss, models, one, d, p, c, lanes)
+            block_loss += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
             if position == n - 1:
-                last[:] = 0
+                for j in range(len(slopes)):
+                    slopes[j] = 0
                 for o in range(outputs):
                     add_row(X, i, c[o], last, o, d)
                     last[o, d] += c[o]
@@ -394,8 +472,8 @@ def lazily(
     slopes,
 ):
     """An epoch of steps that touch only the columns of their rows: `gdfast._backends._numpy.Lazy` says how."""
-    X = rows.X
-    n, d = len(rows.y), X.features
+    X, y, weights = rows.X, rows.y, rows.weights
+    n, d = len(y), X.features
     left, bits, right = order.halves(n)
     models = params.reshape(outputs, -1)
     p, c, lanes = room(outputs, params)
@@ -425,7 +503,7 @@ def lazily(
                         for o in range(outputs):
                             models[o, j] = penalties.shrunk(models[o, j], shift - seen[o, j])
             epoch_loss[(offset + position) // BLOCK] += row_loss(
-                rows, i, loss, models, scale, d, p, c, lanes
+                X, y, weights, i, loss, models, scale, d, p, c, lanes
             )
             for o in range(outputs):
                 add_row(X, i, c[o], sums, o, d)
@@ -503,7 +581,7 @@ for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum
     overload(generic, jit_options=UNCOUNTED)(by_type(generic, name, default))
 overload(optimizers.step, jit_options=UNCOUNTED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
-    overload_method(KernelsType, name)(always(method))
+    overload_method(KernelsType, name, **METHOD_OPTIONS.get(name, {}))(always(method))
 for helper in (
     elementary.sign,
     elementary.wide,
@@ -626,13 +704,20 @@ _minimize = jitted(_loops.minimize)  # by users' functions: not for the cache on
 @compiled
 def _mean_loss(kernels, loss, p, y, weights):
     n = len(p)
-    c = np.empty(p.shape[1], p.dtype)
     sums = np.zeros((n + BLOCK - 1) // BLOCK, p.dtype)
-    for k in range(len(sums)):
-        for i in range(k * BLOCK, min(n, (k + 1) * BLOCK)):
-            s = weights[i] if len(weights) > 1 else weights[0]
-            sums[k] += s * losses.of_row(loss, p[i], y[i], c)
+    sum_losses(loss, p, y, weights, np.empty(p.shape[1], p.dtype), sums)
     return kernels.mean_loss(sums, sums, n)
+
+
+@register_jitable(**UNCOUNTED)
+def sum_losses(loss, p, y, weights, c, sums):
+    """The losses of the rows, whose predictions are given, by blocks."""
+    for k in range(len(sums)):
+        total = sums[k]
+        for i in range(k * BLOCK, min(len(p), (k + 1) * BLOCK)):
+            s = weights[i] if len(weights) > 1 else weights[0]
+            total += s * losses.of_row(loss, p[i], y[i], c)
+        sums[k] = total
 
 
 @compiled

@@ -72,15 +72,16 @@ class Numpy:
             return sums
         count, d = rows.X.shape
         sums = np.empty((-(-count // order.BLOCK), len(params)), params.dtype)
+        by_output = sums.reshape(len(sums), outputs, -1).swapaxes(0, 1)
 
         def fill(part: slice) -> None:
-            blocks = sums[part.start // order.BLOCK : part.stop // order.BLOCK]
+            blocks = by_output[:, part.start // order.BLOCK : part.stop // order.BLOCK]
             with np.errstate(all="ignore"):
                 some = take(rows, part)
                 c = derivatives(some, loss, outputs, params, 1, row_losses[part])
-                for w, co in zip(np.split(blocks, outputs, axis=1), c, strict=True):
-                    w[:, :-1] = order.block_sums(co[:, None] * some.X)
-                    w[:, -1:] = order.block_sums(co[:, None])
+                for g, co in zip(blocks, c, strict=True):
+                    g[:, :-1] = order.block_sums(co[:, None] * some.X)
+                    g[:, -1:] = order.block_sums(co[:, None])
 
         in_threads(fill, order.chunks(count, d), self.threads)
         return order.tree(sums)
@@ -131,10 +132,10 @@ class Numpy:
         d = X.shape[1]
         terms = np.zeros(-(-d // order.LANES) * order.LANES, X.dtype)
         products = terms[:d]
-        models = np.split(params, outputs)
+        models = params.reshape(outputs, -1)
         p, c = np.empty(outputs, X.dtype), np.empty(outputs, X.dtype)
         grad = np.empty_like(params)
-        grads = np.split(grad, outputs)
+        grads = grad.reshape(outputs, -1)
         for position, i in enumerate(order_of_rows.tolist()):
             for o, w in enumerate(models):
                 np.multiply(X[i], w[:d], out=products)
@@ -325,7 +326,10 @@ def take(rows: Rows, which: Any) -> Rows:
 def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
     """x.w + b for each output and row, (outputs, n); the weights are scale * params."""
     dot = order.dot if isinstance(X, np.ndarray) else Csr.dot
-    return np.stack([scale * dot(X, w[:-1]) + w[-1] for w in np.split(params, outputs)])
+    p = np.empty((outputs, X.shape[0]), params.dtype)
+    for o, w in enumerate(params.reshape(outputs, -1)):
+        p[o] = scale * dot(X, w[:-1]) + w[-1]
+    return p
 
 
 def derivatives(
@@ -344,7 +348,7 @@ def add_gradients(
 ) -> None:
     """Add the gradients of sparse rows, row after row."""
     c = derivatives(rows, loss, outputs, params, scale, row_losses)
-    for g, co in zip(np.split(sums, outputs), c, strict=True):
+    for g, co in zip(sums.reshape(outputs, -1), c, strict=True):
         rows.X.add_to(g[:-1], co)
         g[-1:] = np.add.accumulate(np.append(g[-1], co))[-1:]
 
