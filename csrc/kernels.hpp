@@ -419,7 +419,7 @@ class Lazy {
 public:
     Lazy(const Penalty<T> &penalty, const Shape &shape)
         : penalty_(penalty), shape_(shape), seen_(static_cast<std::size_t>(penalty.l1 != 0 ? shape.size() : 0)),
-          marks_(static_cast<std::size_t>(shape.d)), g_(static_cast<std::size_t>(shape.size())) {}
+          touched_(static_cast<std::size_t>(shape.d)), g_(static_cast<std::size_t>(shape.size())) {}
 
     // An epoch of steps for batches of the rows. `last` becomes the least slopes at the last one.
     void epoch(const Data<Csr<T>> &data, const LossKernels<Csr<T>> &loss, const RuleKernels<T> &rule,
@@ -445,10 +445,10 @@ public:
                 epoch_loss.add(begin, losses, size);
             }
             if (end == n) {
-                std::vector<T> mean(g_);
-                std::for_each(mean.begin(), mean.end(), [&](T &g) { g /= T(end - first); });
-                penalty_.add_decay(mean.data(), state.params, shape_);
-                penalty_.least_slopes(mean.data(), state.params, shape_, last);
+                const T size = T(end - first);
+                std::transform(g_.begin(), g_.end(), last, [size](T g) { return g / size; });
+                penalty_.add_decay(last, state.params, shape_);
+                penalty_.least_slopes(last, state.params, shape_, last);
             }
             step(rule, state, numbers.of(state.steps), T(end - first));
         }
@@ -459,11 +459,11 @@ private:
     void touch(const Csr<T> &X, index row, const State<T> &state) {
         for (index k = X.starts[row]; k < X.starts[row + 1]; ++k) {
             const index column = X.columns[k];
-            index &mark = marks_[static_cast<std::size_t>(column)];
-            if (mark == state.steps) {
+            char &touched = touched_[static_cast<std::size_t>(column)];
+            if (touched) {
                 continue;
             }
-            mark = state.steps;
+            touched = 1;
             for (index j = column; j < shape_.size(); j += shape_.width()) {
                 which_.push_back(j);
                 if (penalty_.l1 != 0) {
@@ -491,6 +491,9 @@ private:
                 seen_[static_cast<std::size_t>(j)] = shift_;
             }
             g_[static_cast<std::size_t>(j)] = 0;
+            if (j < shape_.d) {
+                touched_[static_cast<std::size_t>(j)] = 0;
+            }
         }
         for (index j = shape_.d; j < shape_.size(); j += shape_.width()) {
             T &g = g_[static_cast<std::size_t>(j)];
@@ -524,9 +527,9 @@ private:
     Shape shape_;
     T scale_ = 1, shift_ = 0;
     std::vector<T> seen_;
-    std::vector<index> marks_; // the step that last touched a column
-    std::vector<index> which_; // the params of the step's columns
-    std::vector<T> g_;         // zero wherever no step is under way
+    std::vector<char> touched_; // whether the step under way has touched a column
+    std::vector<index> which_;  // the params of the step's columns
+    std::vector<T> g_;          // zero wherever no step is under way
 };
 
 // Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
@@ -543,9 +546,10 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<Mat
     const bool clips = options.clip_norm != infinity;
     const SGD<T> *const per_sample = options.fused && !Matrix::sparse ? rule.plain() : nullptr;
     const bool lazily = options.fused && Matrix::sparse;
-    std::vector<T> sums(per_sample != nullptr || lazily ? 0 : room_for_sums<Matrix>(options.batch_size, shape));
-    std::vector<T> grad(static_cast<std::size_t>(size));
-    std::vector<T> slopes(grad);
+    const bool by_batches = per_sample == nullptr && !lazily;
+    std::vector<T> sums(by_batches ? room_for_sums<Matrix>(options.batch_size, shape) : 0);
+    std::vector<T> grad(static_cast<std::size_t>(by_batches ? size : 0));
+    std::vector<T> slopes(static_cast<std::size_t>(size));
     EpochLoss<T> epoch_loss(log.sums, log.offset, n);
     std::vector<Lazy<T>> lazy; // one, or none
     if (lazily) {

@@ -7,6 +7,8 @@ import json
 import matplotlib as mpl
 import numpy as np
 import pytest
+import scipy.special
+from sklearn.linear_model import SGDClassifier
 
 import gdfast as gd
 
@@ -45,6 +47,9 @@ FITS = {
     "tol": {"tol": 0.1, "epochs": 10_000},
     "float32": {"X": X.astype("float32"), "trace": "coef", "batch_size": 1},
     "no intercept": {"fit_intercept": False},
+    "several outputs": {"y": np.c_[y, -y, y + 1], "trace": "coef", "batch_size": 5},
+    "two classes": {"y": y > 0, "loss": "logistic", "l1": 0.01},
+    "several classes": {"y": np.digitize(y, [-2, 2]), "loss": "softmax", "average": True},
 }
 
 
@@ -102,8 +107,11 @@ def test_saved_and_loaded(result, tmp_path, kind, name):
         assert type(value) is type(expected)
         if field.name == "history":
             continue
-        assert np.array_equal(value, expected) if field.name == "coef" else value == expected
-    assert again.coef.dtype == result.coef.dtype
+        if isinstance(value, np.ndarray):
+            assert value.dtype == expected.dtype
+            assert np.array_equal(value, expected)
+        else:
+            assert value == expected
     for field in dataclasses.fields(result.history):
         value, expected = (getattr(r.history, field.name) for r in (again, result))
         if expected is None:
@@ -210,13 +218,67 @@ def test_results_are_frozen(result):
 
 
 def test_predictions(result, backend):
-    expected = X @ result.coef.astype(float) + result.intercept
-    for p in (result.predict(X), result.decision_function(X), result.predict(X.tolist())):
+    expected = X @ result.coef.T.astype(float) + result.intercept
+    numbers = [result.decision_function(X), result.decision_function(X.tolist())]
+    if result.classes is None:
+        numbers.append(result.predict(X))
+    for p in numbers:
         assert p.dtype == np.float64
         np.testing.assert_allclose(p, expected, rtol=1e-13, atol=1e-13)
     assert np.array_equal(result.predict(TABLE), result.predict(X))
     assert np.array_equal(result.predict(np.asfortranarray(X)[::-1]), result.predict(X)[::-1])
     assert result.predict(X[:1]).tolist() == result.predict(X)[:1].tolist()
+
+
+CLASSES = {
+    "0 and 1": np.array([0, 1]),
+    "-1 and 1": np.array([-1.0, 1.0], "float32"),
+    "False and True": np.array([False, True]),
+}
+
+
+@pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES)
+def test_two_classes_are_predicted_as_they_were_given(classes):
+    labels = classes[(y > 0).astype(int)]
+    r = gd.fit(X, labels, loss="hinge")
+    assert r.predict(X).dtype == classes.dtype
+    np.testing.assert_array_equal(r.predict(X), classes[(r.decision_function(X) > 0).astype(int)])
+    assert (r.predict(X) == labels).mean() > 0.8
+    columns = gd.fit(X, np.c_[labels, labels[::-1]], loss="hinge", lr=0.01)
+    alone = gd.fit(X, labels, loss="hinge", lr=0.01)
+    assert columns.predict(X).dtype == classes.dtype
+    np.testing.assert_array_equal(columns.predict(X)[:, 0], alone.predict(X))
+
+
+def test_probabilities():
+    one, several = y > 0, np.c_[y > 0, y > 1]
+    for labels in (one, several):
+        r = gd.fit(X, labels, loss="logistic")
+        expected = scipy.special.expit(r.decision_function(X))
+        if labels is one:
+            expected = np.c_[1 - expected, expected]
+        np.testing.assert_allclose(r.predict_proba(X), expected, rtol=1e-13)
+    r = gd.fit(X, np.digitize(y, [-2, 2]), loss="softmax")
+    expected = scipy.special.softmax(r.decision_function(X), axis=1)
+    np.testing.assert_allclose(r.predict_proba(X), expected, rtol=1e-13)
+    np.testing.assert_array_equal(r.predict(X), expected.argmax(axis=1))
+    ours = gd.fit(X, one, loss="modified_huber")
+    theirs = SGDClassifier(loss="modified_huber").fit(X, one)
+    theirs.coef_[:], theirs.intercept_[:] = ours.coef, ours.intercept
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-13)
+    with pytest.raises(ValueError, match="hinge tells no probabilities: logistic, modified_huber"):
+        gd.fit(X, one, loss="hinge").predict_proba(X)
+
+
+def test_counts_are_predicted_by_their_mean():
+    r = gd.fit(X, np.abs(y), loss="poisson")
+    np.testing.assert_allclose(r.predict(X), np.exp(r.decision_function(X)), rtol=1e-15)
+
+
+def test_the_table_of_several_outputs():
+    r = gd.fit(X, np.c_[y, -y], lr=0.01)
+    line = repr(r).splitlines()[2].split()
+    assert line == ["x0", *(f"{w:.9g}" for w in r.coef[:, 0])]
 
 
 @pytest.mark.parametrize("method", ["predict", "decision_function"])
