@@ -153,22 +153,19 @@ def auto(
 
     1 / curvature, or less where momentum asks for it. Without a bound of the curvature:
 
-    - A loss of bounded slope G changes by at most G^2 R lr in a step, R being the largest squared norm of a row, so
-      that steps of f / (G^2 R sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most
-      2 f sqrt(T) after T of them.
+    - A loss of bounded slope G changes by at most G^2 E lr in a step, with E as `_extent` has it. So steps of
+      f / (G^2 E sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most 2 f sqrt(T) after
+      T of them.
     - poisson: exp(p) - y p >= exp(p) / 2 + y - y log 2y, so where f is no larger than at the start, the mean of exp(p)
-      is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M. The full batch stays there at the rate
-      1 / (R M), as does an epoch of small steps with that rate in all.
+      is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M, R being the largest squared norm of a row. The
+      full batch stays there at the rate 1 / (R M), as does an epoch of small steps with that rate in all.
     """
     factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
     limits: Any = np.finfo(problem.dtype)
     loss = problem.loss
     decay = stability.weight_decay + problem.penalty.l2
-    if loss.curvature is not None:
-        curvature = loss.curvature * _extent(backend, problem, settled=1e-3)
-    else:
-        curvature = float(squared_norms(problem).max())
-    if not curvature <= limits.max:
+    extent = _extent(backend, problem, settled=1e-3)
+    if not extent <= limits.max:
         X = problem.rows.X
         check_finite(X, "X")
         raise ValueError(
@@ -178,13 +175,15 @@ def auto(
         )
     most = math.sqrt(limits.max)
     if loss.curvature is None and loss.steepness is not None:
-        curvature *= loss.steepness**2 * problem.outputs
-        first = min(factor * (reference or 1.0) / curvature, most) if curvature else 1.0
+        bound = loss.steepness**2 * problem.outputs * extent
+        first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
         return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
     if loss.curvature is None:
-        curvature *= _most_mean(problem, reference)
+        curvature = extent * _most_mean(problem, reference)
         if not problem.full_batch:
             factor /= -(-len(problem.rows.y) // problem.batch_size)
+    else:
+        curvature = extent * loss.curvature
     curvature += decay
     return Constant(min(factor / curvature, most) if curvature else 1.0)
 
@@ -211,20 +210,25 @@ def stable(backend: Backend, problem: Problem, stability: Stability) -> float | 
 
 
 @np.errstate(all="ignore")
-def squared_norms(problem: Problem) -> Array:
-    """That of each row, the intercept's 1 included, times the row's weight."""
-    X, _, weights = problem.rows
-    squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
-    extent: Array = (squares + problem.dtype.type(problem.fit_intercept)) * weights
-    return extent
-
-
-@np.errstate(all="ignore")
 def _extent(backend: Backend, problem: Problem, settled: float) -> float:
-    """The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's: it bounds theirs."""
-    if problem.full_batch:
+    """How far the rows that make a step reach, of which those that weigh nothing are none.
+
+    The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's, which bounds theirs. A
+    loss without a bound of its curvature has the largest squared norm of a row; where the steps are of single rows and
+    bounded, those of the heavy rows may meet the long ones.
+    """
+    X, _, weights = problem.rows
+    loss = problem.loss
+    if problem.full_batch and not (loss.curvature is None and loss.steepness is None):
         return _largest_eigenvalue(backend, problem, settled)
-    return float(squared_norms(problem).max())
+    squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
+    squares += problem.dtype.type(problem.fit_intercept)
+    if loss.curvature is not None:
+        return float((squares * weights).max())
+    longest = float(np.where(weights > 0, squares, 0).max())
+    if loss.steepness is None:
+        return longest
+    return math.sqrt(longest * float((squares * weights * weights).max()))
 
 
 def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:
