@@ -287,7 +287,7 @@ def partial(
     targets = coding(y, asked.loss, rows, dtype) if state is None else state.targets
     names = feature_names(X)
     if state is not None:
-        _check_continues(state, asked, features, names, np.ndim(y))
+        _check_continues(state, asked, features, names, np.shape(y)[1:])
     data = Rows(
         matrix,
         targets.encode(y, "y", rows, dtype),
@@ -302,7 +302,11 @@ def partial(
 
 
 def _check_continues(
-    before: Continued, options: Options, features: int, names: tuple[str, ...] | None, axes: int
+    before: Continued,
+    options: Options,
+    features: int,
+    names: tuple[str, ...] | None,
+    outputs: tuple[int, ...],
 ) -> None:
     """Check that rows and options are such as those before."""
     targets = before.targets
@@ -311,15 +315,18 @@ def _check_continues(
         raise ValueError(f"X has {features} features, that of the calls before had {known}")
     if names and before.names and names != before.names:
         raise ValueError(f"the columns of X are {names}, those of the calls before {before.names}")
-    if axes != 2 and len(targets.shape) == 1 and targets.loss.targets != "classes":
-        raise ValueError(f"y is {axes}-D, that of the calls before had {targets.outputs} columns")
-    for name, now, then in (
-        ("loss", options.loss, targets.loss),
-        ("optimizer", options.optimizer.rule.name, before.rule),
-        ("average", options.averaged, len(before.total) > 0),
-    ):
-        if now != then:
-            raise ValueError(f"{name} is {now}, that of the calls before was {then}: start anew")
+    if targets.loss.targets != "classes" and outputs != targets.shape:
+        raise ValueError(f"a row of y has shape {outputs}, one of the calls before {targets.shape}")
+    now, then = options.loss, targets.loss
+    if (now.name, *now) != (then.name, *then):
+        raise ValueError(f"loss is {now.name}, that of the calls before {then.name}: start anew")
+    rule = options.optimizer.rule
+    if rule.name != before.optimizer.rule.name or len(rule.initial) != len(before.slots):
+        raise ValueError(
+            f"{options.optimizer} cannot go on from what {before.optimizer} has left: start anew"
+        )
+    if options.averaged != (len(before.total) > 0):
+        raise ValueError(f"average is {options.averaged}, and was not in the calls before: start anew")
 
 
 def begin(

@@ -52,7 +52,7 @@ class Continued:
 
     targets: Coding
     names: tuple[str, ...] | None
-    rule: str  # its name
+    optimizer: Optimizer
     params: Array
     slots: Array
     total: Array
@@ -247,7 +247,7 @@ class Run:
         return Continued(
             targets=self.targets,
             names=self.names,
-            rule=self.problem.rule.name,
+            optimizer=self.record,
             params=state.params,
             slots=state.slots,
             total=state.total,
