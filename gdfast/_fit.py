@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
-from gdfast._run import Patience, Run, model_loss
+from gdfast._run import Callback, Continued, Patience, Run, model_loss
 from gdfast._scaling import Scaling
 from gdfast.checks import check_flag, check_int, check_number, check_representable
 from gdfast.csr import Csr
@@ -26,13 +26,43 @@ from gdfast.matrices import (
 )
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
-from gdfast.problem import Log, Problem, State
+from gdfast.problem import Array, Log, Problem, State
 from gdfast.results import FitResult
 from gdfast.schedules import OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
 
 # A loss has diverged when it is this many times that of the start.
 DIVERGENCE_FACTOR = 1e6
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train: the arguments of `fit` that are not data."""
+
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int | None
+    epochs: int
+    fit_intercept: bool
+    penalty: Penalty
+    shuffled: bool
+    seed: int
+    tol: float
+    patience: int | None
+    averaged: bool
+    clip_norm: float  # inf: no clipping
+    traced: bool
+    callback: Callback | None
+    progress: bool
+    threads: int
+
+    def check_representable(self, dtype: np.dtype[Any]) -> None:
+        """Check that float32, if that is the dtype of X, can hold the numbers."""
+        if self.clip_norm < float(np.finfo(dtype).max):  # above, nothing is clipped
+            check_representable("clip_norm", self.clip_norm, dtype)
+        for name, number in (self.loss._asdict() | self.penalty._asdict()).items():
+            check_representable(name, number, dtype)
+        _rates.check_numbers(self.optimizer, dtype, "X")
 
 
 @standard()
@@ -177,150 +207,329 @@ def fit(
     (array([1.99994444]), array([4.66666667, 3.83620741]))
     """
     engine = _backends.find(backend)
-    fit_intercept = check_flag("fit_intercept", fit_intercept)
-    record = optimizers.for_data(optimizer, lr)
-    formula = losses.find(loss)
+    options = checked(
+        loss=loss,
+        optimizer=optimizer,
+        lr=lr,
+        batch_size=batch_size,
+        epochs=epochs,
+        fit_intercept=fit_intercept,
+        l1=l1,
+        l2=l2,
+        shuffle=shuffle,
+        seed=seed,
+        tol=tol,
+        patience=patience,
+        average=average,
+        clip_norm=clip_norm,
+        trace=trace,
+        callback=callback,
+        progress=progress,
+        threads=threads,
+    )
+    standardized = check_flag("standardize", standardize)
     matrix = as_matrix(X, sparse=True)
-    names = feature_names(X)
-    rows, features = matrix.shape
-    dtype = matrix.dtype
-    targets = coding(y, formula, rows, dtype)
-    outputs = targets.outputs
+    (rows, features), dtype = matrix.shape, matrix.dtype
+    targets = coding(y, options.loss, rows, dtype)
     given = Rows(
         matrix,
         targets.encode(y, "y", rows, dtype),
         as_weights(sample_weight, rows, dtype),
     )
-    start = np.empty((outputs, features + 1), dtype)
-    start[:, :-1] = as_coef(coef_init, "coef_init", (*targets.shape, features), dtype)
-    start[:, -1] = as_coef(intercept_init, "intercept_init", targets.shape, dtype)
-    start = start.ravel()
-    epochs = check_int("epochs", epochs, 0)
-    size = None if batch_size is None else check_int("batch_size", batch_size, 1)
-    shuffled = check_flag("shuffle", shuffle) and size is not None
-    seed = check_int("seed", seed, 0, 2**64 - 1)
-    tol = check_number("tol", tol, 0, math.inf)
-    threads = _backends.default_threads() if threads is None else check_int("threads", threads, 1)
-    patience = None if patience is None else check_int("patience", patience, 1)
-    clip = math.inf
-    if clip_norm is not None:
-        clip = check_number("clip_norm", clip_norm, 0, math.inf, include_low=False)
-        if clip < float(np.finfo(dtype).max):  # above, nothing is clipped
-            check_representable("clip_norm", clip, dtype)
-    penalty = Penalty(
-        check_number("l1", l1, 0, math.inf), check_number("l2", l2, 0, math.inf), record.plain
-    )
-    for name, number in (formula._asdict() | penalty._asdict()).items():
-        check_representable(name, number, dtype)
-    _rates.check_numbers(record, dtype, "X")
-    averaged = check_flag("average", average)
-    progress = check_flag("progress", progress)
-    standardized = check_flag("standardize", standardize)
-    if trace is not None and str(trace) != "coef":
-        raise ValueError(f'trace={trace!r} must be None or "coef"')
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable, not {callback!r}")
-
-    training, held_out = _split(given, validation, seed, targets)
-    rows = len(training.y)
+    start = initial_params(coef_init, intercept_init, targets, features, dtype)
+    training, held_out = _split(given, validation, options.seed, targets)
     scaling = None
     if standardized:
-        scaling = Scaling.of(training, center=fit_intercept)
+        scaling = Scaling.of(training, center=options.fit_intercept)
         training = training._replace(X=scaling.standardized(training.X))
         start = scaling.into(start)
-    # Divergence is judged by the larger of the losses of predicting 0 and of the initial weights.
-    zeros = np.zeros((rows, outputs), dtype)
-    reference = float(engine.mean_loss(formula, zeros, training.y, training.weights))
-    if start.any():
-        reference = max(
-            reference, float(model_loss(engine, formula, training, outputs, start, threads))
-        )
-    largest = float(np.finfo(dtype).max)
-    if not reference <= largest:
-        check_numbers(training.y, "y")
-        check_finite(training.X, "X")
+    run = begin(
+        engine,
+        options,
+        training,
+        targets,
+        feature_names(X),
+        start,
+        held_out=held_out,
+        scaling=scaling,
+    )
+    return finish(run, options)
+
+
+@standard()
+def partial(
+    state: Continued | None,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    coef_init: ArrayLike | None = None,
+    intercept_init: ArrayLike | None = None,
+    backend: str | None = None,
+    **options: Any,
+) -> tuple[FitResult, Continued]:
+    """One epoch over these rows, from where `state` has it; None: from the start.
+
+    With options of `fit`; the initial weights count at the start alone. Steps, shuffles, schedules and averages go on
+    from call to call, so that calls with the same X have the bits of one fit, if the rate is not "auto": that is chosen
+    anew for the rows of each call. A later y need not hold all classes of the first.
+
+    Returns
+    -------
+    FitResult, Continued
+        The model, with the history of this epoch, and the state for the next call; the one given stays as it is.
+    """
+    engine = _backends.find(backend)
+    asked = checked(**options, epochs=1)
+    dtype = None if state is None else state.params.dtype
+    matrix = as_matrix(X, "X", dtype, sparse=True)
+    (rows, features), dtype = matrix.shape, matrix.dtype
+    targets = coding(y, asked.loss, rows, dtype) if state is None else state.targets
+    names = feature_names(X)
+    if state is not None:
+        _check_continues(state, asked, features, names, np.shape(y)[1:])
+    data = Rows(
+        matrix,
+        targets.encode(y, "y", rows, dtype),
+        as_weights(sample_weight, rows, dtype),
+    )
+    if state is None:
+        start = initial_params(coef_init, intercept_init, targets, features, dtype)
+    else:
+        start, names = state.params.copy(), state.names or names
+    run = begin(engine, asked, data, targets, names, start, before=state)
+    return finish(run, asked), run.handed_on()
+
+
+def _check_continues(
+    before: Continued,
+    options: Options,
+    features: int,
+    names: tuple[str, ...] | None,
+    outputs: tuple[int, ...],
+) -> None:
+    """Check that rows and options are such as those before."""
+    targets = before.targets
+    known = len(before.params) // targets.outputs - 1
+    if features != known:
+        raise ValueError(f"X has {features} features, that of the calls before had {known}")
+    if names and before.names and names != before.names:
+        raise ValueError(f"the columns of X are {names}, those of the calls before {before.names}")
+    if targets.loss.targets != "classes" and outputs != targets.shape:
+        raise ValueError(f"a row of y has shape {outputs}, one of the calls before {targets.shape}")
+    now, then = options.loss, targets.loss
+    if (now.name, *now) != (then.name, *then):
+        raise ValueError(f"loss is {now.name}, that of the calls before {then.name}: start anew")
+    rule = options.optimizer.rule
+    if rule.name != before.optimizer.rule.name or len(rule.initial) != len(before.slots):
         raise ValueError(
-            f"the loss at the start overflows {dtype}: the largest y is {np.abs(training.y).max()}; divide y by a "
+            f"{options.optimizer} cannot go on from what {before.optimizer} has left: start anew"
+        )
+    if options.averaged != (len(before.total) > 0):
+        raise ValueError(f"average is {options.averaged}, and was not in the calls before: start anew")
+
+
+def begin(
+    engine: _backends.Backend,
+    options: Options,
+    data: Rows,
+    targets: Coding,
+    names: tuple[str, ...] | None,
+    start: Array,
+    *,
+    held_out: Rows | None = None,
+    scaling: Scaling | None = None,
+    before: Continued | None = None,
+) -> Run:
+    """Set a fit up: its rates, and room for what it writes down."""
+    record, formula, epochs = options.optimizer, options.loss, options.epochs
+    rows, dtype, outputs = len(data.y), data.y.dtype, targets.outputs
+    options.check_representable(dtype)
+    largest = float(np.finfo(dtype).max)
+    reference = _reference(engine, options, data, outputs, start if before is None else None)
+    if before is not None:
+        reference = max(reference, before.reference)
+    if not reference <= largest:
+        check_numbers(data.y, "y")
+        check_finite(data.X, "X")
+        raise ValueError(
+            f"the loss at the start overflows {dtype}: the largest y is {np.abs(data.y).max()}; divide y by a "
             "constant, or give smaller initial weights"
         )
-    batch = rows if size is None else min(size, rows)
+    batch = rows if options.batch_size is None else min(options.batch_size, rows)
     if record.full_batch_only and batch < rows:
         raise ValueError(
             f"{type(record).__name__} compares the signs of gradients of all rows, and batch_size={batch} of {rows} "
             "rows: pass batch_size=None"
         )
     problem = Problem(
-        rows=training,
+        rows=data,
         loss=formula,
         rule=record.rule,
-        penalty=penalty,
+        penalty=options.penalty,
         outputs=outputs,
-        fit_intercept=fit_intercept,
+        fit_intercept=options.fit_intercept,
         batch_size=batch,
         fused=False,
-        clip_norm=clip,
-        tol=tol if size is None else -1.0,
+        clip_norm=options.clip_norm,
+        tol=options.tol if options.batch_size is None else -1.0,
         bound=min(DIVERGENCE_FACTOR * reference, largest) if reference else largest,
         averages_after=record.averages_after,
-        threads=threads,
+        threads=options.threads,
     )
+    if before is None:
+        initial = np.array(problem.rule.initial, dtype)[:, None]
+        state = State(
+            params=start,
+            slots=np.full((len(initial), len(start)), initial),
+            total=np.zeros(len(start) if options.averaged else 0),
+            start=start.copy(),
+        )
+    else:
+        state = before.state()
     pace = _rates.Pace(
-        record, _schedule(engine, problem, record, reference), -(-rows // batch), dtype
+        record,
+        _schedule(engine, problem, record, reference),
+        -(-rows // batch),
+        dtype,
+        heard=None if before is None else before.heard,
+        epochs_before=0 if before is None else before.epochs,
+        steps_before=state.steps,
     )
-    if size is not None and clip == math.inf:
-        problem = replace(problem, fused=_fused(problem, record, pace, averaged, epochs))
+    if options.batch_size is not None and options.clip_norm == math.inf:
+        problem = replace(problem, fused=_fused(problem, record, pace, options.averaged, epochs))
     if epochs == 0:
-        check_finite(training.X, "X")
+        check_finite(data.X, "X")
         if held_out is not None:
             check_finite(held_out.X, "validation X")
-    initial = np.array(problem.rule.initial, dtype)[:, None]
-    run = Run(
+    return Run(
         engine=engine,
         problem=problem,
         record=record,
         pace=pace,
-        seed=seed if shuffled else None,
+        seed=options.seed if options.shuffled else None,
         scaling=scaling,
         held_out=held_out,
-        threads=threads,
+        threads=options.threads,
         names=names,
         targets=targets,
-        state=State(
-            params=start,
-            slots=np.full((len(initial), len(start)), initial),
-            total=np.zeros(len(start) if averaged else 0),
-            start=start.copy(),
-        ),
+        state=state,
         log=Log(
             loss=np.empty(epochs, dtype),
             grad_norm=np.empty(epochs, dtype),
-            params=np.empty((epochs if trace else 0, len(start)), dtype),
+            params=np.empty((epochs if options.traced else 0, len(start)), dtype),
             sums=np.zeros(-(-rows // order.BLOCK), dtype),
         ),
         origin=start.copy(),
         lr=np.empty(epochs, dtype),
         val_loss=np.full(0 if held_out is None else epochs, np.nan, dtype),
         seconds=np.empty(epochs),
-        traced=trace is not None,
+        traced=options.traced,
         reference=reference,
     )
-    watched = Patience(patience, threshold=0.0 if size is None else tol)
-    stop_reason = run.all_epochs(epochs, watched, callback, progress)
+
+
+def finish(run: Run, options: Options) -> FitResult:
+    """Run the epochs. To be called from a public function with one decorator, whose caller a warning names."""
+    dtype = run.problem.dtype
+    watched = Patience(options.patience, 0.0 if options.batch_size is None else options.tol)
+    stop_reason = run.all_epochs(options.epochs, watched, options.callback, options.progress)
     result = run.result(stop_reason, None if stop_reason == "tol" else watched.best)
     if not (np.isfinite(result.coef).all() and np.isfinite(result.intercept).all()):
         raise ValueError(
             f"the weights for the unscaled X overflow {dtype}: multiply X, or divide y, by a constant"
         )
-    if epochs:
+    if options.epochs:
         # The losses of small batches stay above the best by noise; those of the full batch have no reason to rise.
         first, last = result.history.loss[[0, -1]]
-        if last > (1.5 if problem.full_batch else 10) * max(first, run.reference) > 0:
+        if last > (1.5 if run.problem.full_batch else 10) * max(first, run.reference) > 0:
             warnings.warn(
                 f"the loss rose from {first:.3g} to {last:.3g}: {run.advice()}",
                 RuntimeWarning,
-                stacklevel=3,  # past the decorator, to the caller
+                stacklevel=4,  # past the public function and its decorator
             )
     return result
+
+
+def _reference(
+    engine: _backends.Backend, options: Options, data: Rows, outputs: int, start: Array | None
+) -> float:
+    """The loss by which divergence is judged: the larger of those of predicting 0 and of the initial weights."""
+    zeros = np.zeros((len(data.y), outputs), data.y.dtype)
+    reference = float(engine.mean_loss(options.loss, zeros, data.y, data.weights))
+    if start is not None and start.any():
+        found = model_loss(engine, options.loss, data, outputs, start, options.threads)
+        reference = max(reference, float(found))
+    return reference
+
+
+def checked(
+    *,
+    loss: str | Loss = "squared_error",
+    optimizer: str | Optimizer = "sgd",
+    lr: Rate | None = None,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    fit_intercept: bool = True,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    shuffle: bool = True,
+    seed: int = 0,
+    tol: float = 0.0,
+    patience: int | None = None,
+    average: bool = False,
+    clip_norm: float | None = None,
+    trace: str | None = None,
+    callback: Callable[[FitResult], Any] | None = None,
+    progress: bool = False,
+    threads: int | None = None,
+) -> Options:
+    """The options, each in its range."""
+    record = optimizers.for_data(optimizer, lr)
+    size = None if batch_size is None else check_int("batch_size", batch_size, 1)
+    if trace is not None and str(trace) != "coef":
+        raise ValueError(f'trace={trace!r} must be None or "coef"')
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, not {callback!r}")
+    clip = math.inf
+    if clip_norm is not None:
+        clip = check_number("clip_norm", clip_norm, 0, math.inf, include_low=False)
+    return Options(
+        loss=losses.find(loss),
+        optimizer=record,
+        batch_size=size,
+        epochs=check_int("epochs", epochs, 0),
+        fit_intercept=check_flag("fit_intercept", fit_intercept),
+        penalty=Penalty(
+            check_number("l1", l1, 0, math.inf), check_number("l2", l2, 0, math.inf), record.plain
+        ),
+        shuffled=check_flag("shuffle", shuffle) and size is not None,
+        seed=check_int("seed", seed, 0, 2**64 - 1),
+        tol=check_number("tol", tol, 0, math.inf),
+        patience=None if patience is None else check_int("patience", patience, 1),
+        averaged=check_flag("average", average),
+        clip_norm=clip,
+        traced=trace is not None,
+        callback=callback,
+        progress=check_flag("progress", progress),
+        threads=_backends.default_threads()
+        if threads is None
+        else check_int("threads", threads, 1),
+    )
+
+
+def initial_params(
+    coef: ArrayLike | None,
+    intercept: ArrayLike | None,
+    targets: Coding,
+    features: int,
+    dtype: np.dtype[Any],
+) -> Array:
+    """The weights and intercepts to start from."""
+    start = np.empty((targets.outputs, features + 1), dtype)
+    start[:, :-1] = as_coef(coef, "coef_init", (*targets.shape, features), dtype)
+    start[:, -1] = as_coef(intercept, "intercept_init", targets.shape, dtype)
+    return start.ravel()
 
 
 def _schedule(

@@ -30,11 +30,14 @@ class Pace:
     steps_an_epoch: int
     dtype: np.dtype[Any]
     heard: Any = None  # what a schedule has made of the losses so far
+    epochs_before: int = 0  # and steps: those of the runs that this one continues
+    steps_before: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.schedule, ClosedLoop):
+        if isinstance(self.schedule, ClosedLoop) and self.heard is None:
             self.heard = self.schedule.start()
-        check_representable("the first rate", self.rate(0), self.dtype, "the weights")
+        first = self.rate(self.epochs_before)
+        check_representable("the first rate", first, self.dtype, "the weights")
 
     @property
     def heeds(self) -> bool:
@@ -55,9 +58,15 @@ class Pace:
             return np.array([schedule.lr])
         assert isinstance(schedule, OpenLoop)
         with np.errstate(all="ignore"):
-            return schedule.rates(
-                epochs * self.steps_an_epoch if schedule.per == "step" else epochs
-            )
+            return schedule.rates(self._counted(epochs) if schedule.per == "step" else epochs)
+
+    def _counted(self, epochs: Any) -> Any:
+        """The steps made before these epochs."""
+        return self.steps_before + (epochs - self.epochs_before) * self.steps_an_epoch
+
+    def _epoch(self, steps: Any) -> Any:
+        """The epoch of the step after so many."""
+        return self.epochs_before + (steps - self.steps_before) // self.steps_an_epoch
 
     def coming(self, steps: int, count: int) -> Array:
         """The numbers of the next `count` steps after so many. The last row is for all that follow."""
@@ -66,11 +75,10 @@ class Pace:
             if isinstance(schedule, OpenLoop) and schedule.per == "step":
                 rates = schedule.rates(np.arange(steps, steps + count))
             else:
-                epoch = steps // self.steps_an_epoch
-                end = (steps + count - 1) // self.steps_an_epoch + 1
-                rates = self.rates(np.arange(epoch, end))
+                epoch = self._epoch(steps)
+                rates = self.rates(np.arange(epoch, self._epoch(steps + count - 1) + 1))
                 if len(rates) > 1:
-                    rates = rates[np.arange(steps, steps + count) // self.steps_an_epoch - epoch]
+                    rates = rates[self._epoch(np.arange(steps, steps + count)) - epoch]
             if len(rates) == 1 and count > FEW:
                 count = self._unsettled(rates, steps, count)
             return self._numbers(rates, steps + 1, count)
@@ -92,21 +100,20 @@ class Pace:
         return min(some, count)
 
     def highest(self, epochs: int) -> float:
-        """The highest rate of so many epochs."""
+        """The highest rate of the next epochs, so many."""
         schedule = self.schedule
         if isinstance(schedule, ClosedLoop):
             return float(self.heard.rate)  # they only ever fall
         assert isinstance(schedule, OpenLoop)
         if isinstance(schedule, Constant):
             return schedule.lr
-        count = epochs * self.steps_an_epoch if schedule.per == "step" else epochs
-        parts = range(0, count, 1 << 16)
+        first, end = self.epochs_before, self.epochs_before + epochs
+        if schedule.per == "step":
+            first, end = self._counted(first), self._counted(end)
+        parts = range(first, end, 1 << 16)
         with np.errstate(all="ignore"):
             return max(
-                (
-                    float(schedule.rates(np.arange(k, min(k + (1 << 16), count))).max())
-                    for k in parts
-                ),
+                (float(schedule.rates(np.arange(k, min(k + (1 << 16), end))).max()) for k in parts),
                 default=0.0,
             )
 

@@ -46,6 +46,27 @@ class Patience:
         return self.waited >= self.limit
 
 
+@dataclass(frozen=True)
+class Continued:
+    """What a run hands on to the one that continues it. It can be pickled."""
+
+    targets: Coding
+    names: tuple[str, ...] | None
+    optimizer: Optimizer
+    params: Array
+    slots: Array
+    total: Array
+    steps: int
+    epochs: int
+    heard: Any  # what a schedule has made of the losses so far
+    reference: float  # the loss by which divergence is judged
+
+    def state(self) -> State:
+        """A copy for the next run to change."""
+        params = self.params.copy()
+        return State(params, self.slots.copy(), self.total.copy(), params.copy(), self.steps)
+
+
 @dataclass
 class Run:
     """A fit under way."""
@@ -118,8 +139,9 @@ class Run:
 
     def _advance(self, epochs: int) -> tuple[int, Array]:
         """Run so many epochs, or fewer; say why they ended, and where, if they are traced, the params were."""
-        coming = range(self.done, self.done + epochs)
-        part = slice(coming.start, coming.stop)
+        part = slice(self.done, self.done + epochs)
+        before = self.pace.epochs_before
+        coming = range(before + part.start, before + part.stop)
         keys = np.empty((epochs, 0), np.uint64)
         if self.seed is not None:
             keys = order.round_keys(self.seed, coming)
@@ -209,7 +231,7 @@ class Run:
             intercept=float(intercept) if self.targets.single else intercept,
             history=history,
             n_epochs=self.done,
-            n_steps=self.state.steps,
+            n_steps=self.state.steps - self.pace.steps_before,
             converged=stop_reason == "tol",
             stop_reason=stop_reason,
             loss=self.problem.loss,
@@ -217,6 +239,22 @@ class Run:
             backend=self.engine.NAME,
             feature_names=self.names,
             classes=self.targets.classes,
+        )
+
+    def handed_on(self) -> Continued:
+        """What the next run needs to continue this one."""
+        state = self.state
+        return Continued(
+            targets=self.targets,
+            names=self.names,
+            optimizer=self.record,
+            params=state.params,
+            slots=state.slots,
+            total=state.total,
+            steps=state.steps,
+            epochs=self.pace.epochs_before + self.done,
+            heard=self.pace.heard,
+            reference=self.reference,
         )
 
     def _shaped(self, params: Array) -> tuple[Array, Array]:
