@@ -318,7 +318,7 @@ def _check_continues(
     if targets.loss.targets != "classes" and outputs != targets.shape:
         raise ValueError(f"a row of y has shape {outputs}, one of the calls before {targets.shape}")
     now, then = options.loss, targets.loss
-    if (now.name, *now) != (then.name, *then):
+    if (now.name, now._asdict()) != (then.name, then._asdict()):
         raise ValueError(f"loss is {now.name}, that of the calls before {then.name}: start anew")
     rule = options.optimizer.rule
     if rule.name != before.optimizer.rule.name or len(rule.initial) != len(before.slots):
@@ -326,7 +326,9 @@ def _check_continues(
             f"{options.optimizer} cannot go on from what {before.optimizer} has left: start anew"
         )
     if options.averaged != (len(before.total) > 0):
-        raise ValueError(f"average is {options.averaged}, and was not in the calls before: start anew")
+        raise ValueError(
+            f"average is {options.averaged}, and was not in the calls before: start anew"
+        )
 
 
 def begin(

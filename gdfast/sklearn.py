@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import losses, order
-from gdfast._fit import fit
+from gdfast._fit import fit, partial
 from gdfast.checks import check_flag, check_int, check_number, choose, unknown
 from gdfast.losses import Loss
 from gdfast.matrices import as_vector
@@ -67,14 +67,6 @@ FOR_CLASSES = FOR_NUMBERS | {
 }
 WITH_EPSILON = (losses.Huber, losses.EpsilonInsensitive, losses.SquaredEpsilonInsensitive)
 WITH_PROBABILITIES = (losses.Logistic, losses.Softmax, losses.ModifiedHuber)
-
-
-# STAND-IN, to be replaced by gdfast._fit.partial of the same signature: the optimizer's state is not kept.
-def partial(state: Any, X: Any, y: Any, **options: Any) -> tuple[FitResult, Any]:
-    if state is not None:
-        options |= {"coef_init": state.coef, "intercept_init": state.intercept}
-    result = fit(X, y, epochs=1, **options)
-    return result, result
 
 
 class _GD(BaseEstimator):  # type: ignore[misc]
@@ -193,6 +185,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
             sample_weight=weights,
             coef_init=_shaped(coef_init, shape),
             intercept_init=_shaped(intercept_init, shape[:-1]),
+            standardize=self.standardize,
             progress=bool(self.verbose),
             **options,
         )
@@ -292,7 +285,6 @@ class _GD(BaseEstimator):  # type: ignore[misc]
             "batch_size": self.batch_size,
             "fit_intercept": self.fit_intercept,
             "shuffle": self.shuffle,
-            "standardize": self.standardize,
             "average": self.average,
             "backend": self.backend,
         }
