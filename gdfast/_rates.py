@@ -158,7 +158,8 @@ def auto(
       2 f sqrt(T) after T of them.
     - poisson: exp(p) - y p >= exp(p) / 2 + y - y log 2y, so where f is no larger than at the start, the mean of exp(p)
       is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M. The full batch stays there at the rate
-      1 / (R M), as does an epoch of small steps with that rate in all.
+      (1 - m) / (R M) with momentum m: a step d makes f + (m / (2 lr)) d.d no larger (Polyak 1964, the heavy ball's
+      energy). So does an epoch of small steps with the rate 1 / (R M) in all.
     """
     factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
     limits: Any = np.finfo(problem.dtype)
@@ -183,10 +184,18 @@ def auto(
         return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
     if loss.curvature is None:
         curvature *= _most_mean(problem, reference)
-        if not problem.full_batch:
+        if problem.full_batch:
+            factor *= 1 - problem.rule._asdict().get("momentum", 0.0)
+        else:
             factor /= -(-len(problem.rows.y) // problem.batch_size)
     curvature += decay
-    return Constant(min(factor / curvature, most) if curvature else 1.0)
+    rate = min(factor / curvature, most) if curvature else 1.0
+    if rate < limits.tiny:
+        raise ValueError(
+            f'lr="auto" finds a loss of {reference:.3g} at the start, and no rate that is small enough for it in '
+            f"{problem.dtype}: give smaller initial weights, or divide X by a constant"
+        )
+    return Constant(rate)
 
 
 def _most_mean(problem: Problem, reference: float) -> float:
