@@ -164,8 +164,9 @@ def auto(
       f / (G^2 E sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most 2 f sqrt(T) after
       T of them.
     - poisson: exp(p) - y p >= exp(p) / 2 + y - y log 2y, so where f is no larger than at the start, the mean of exp(p)
-      is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M, R being the largest squared norm of a row. The
-      full batch stays there at the rate 1 / (R M), as does an epoch of small steps with that rate in all.
+      is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M. The full batch stays there at the rate
+      (1 - m) / (R M) with momentum m: a step d makes f + (m / (2 lr)) d.d no larger (Polyak 1964, the heavy ball's
+      energy). So does an epoch of small steps with the rate 1 / (R M) in all.
     """
     factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
     limits: Any = np.finfo(problem.dtype)
@@ -186,13 +187,26 @@ def auto(
         first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
         return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
     if loss.curvature is None:
+<<<<<<< HEAD
         curvature = extent * _most_mean(problem, reference)
         if not problem.full_batch:
+=======
+        curvature *= _most_mean(problem, reference)
+        if problem.full_batch:
+            factor *= 1 - problem.rule._asdict().get("momentum", 0.0)
+        else:
+>>>>>>> w-hd
             factor /= -(-len(problem.rows.y) // problem.batch_size)
     else:
         curvature = extent * loss.curvature
     curvature += decay
-    return Constant(min(factor / curvature, most) if curvature else 1.0)
+    rate = min(factor / curvature, most) if curvature else 1.0
+    if rate < limits.tiny:
+        raise ValueError(
+            f'lr="auto" finds a loss of {reference:.3g} at the start, and no rate that is small enough for it in '
+            f"{problem.dtype}: give smaller initial weights, or divide X by a constant"
+        )
+    return Constant(rate)
 
 
 def _most_mean(problem: Problem, reference: float) -> float:
