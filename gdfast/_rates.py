@@ -174,7 +174,7 @@ def auto(
     if loss.curvature is not None:
         curvature = loss.curvature * _extent(backend, problem, settled=1e-3)
     else:
-        curvature = float(squared_norms(problem).max())
+        curvature = largest_squared_norm(problem)
     if not curvature <= limits.max:
         X = problem.rows.X
         check_finite(X, "X")
@@ -198,10 +198,12 @@ def auto(
 
 def _most_mean(problem: Problem, reference: float) -> float:
     """The most that the mean of exp(p) can be where the poisson loss is no larger than this."""
-    _, y, weights = problem.rows
-    y = y.astype(np.float64)
-    terms = weights[:, None] * where(y > 0, y * log(where(y > 0, 2 * y, 1.0)) - y, 0.0)
-    means = order.sum_rows(terms) / len(y)
+    sums = []
+    for _, targets, weights in problem.rows.parts():
+        y = targets.astype(np.float64)
+        terms = weights[:, None] * where(y > 0, y * log(where(y > 0, 2 * y, 1.0)) - y, 0.0)
+        sums.append(order.block_sums(terms))
+    means = order.tree(np.concatenate(sums)) / len(problem.rows.y)
     return 2 * (reference + float(np.add.accumulate(means)[-1]))
 
 
@@ -218,12 +220,14 @@ def stable(backend: Backend, problem: Problem, stability: Stability) -> float | 
 
 
 @np.errstate(all="ignore")
-def squared_norms(problem: Problem) -> Array:
-    """That of each row, the intercept's 1 included, times the row's weight."""
-    X, _, weights = problem.rows
-    squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
-    extent: Array = (squares + problem.dtype.type(problem.fit_intercept)) * weights
-    return extent
+def largest_squared_norm(problem: Problem) -> float:
+    """That of a row, the intercept's 1 included, times the row's weight."""
+    one = problem.dtype.type(problem.fit_intercept)
+    largest = []
+    for X, _, weights in problem.rows.parts():
+        squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
+        largest.append(((squares + one) * weights).max())
+    return float(np.max(largest))
 
 
 @np.errstate(all="ignore")
@@ -231,7 +235,7 @@ def _extent(backend: Backend, problem: Problem, settled: float) -> float:
     """The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's: it bounds theirs."""
     if problem.full_batch:
         return _largest_eigenvalue(backend, problem, settled)
-    return float(squared_norms(problem).max())
+    return largest_squared_norm(problem)
 
 
 def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:
@@ -242,13 +246,11 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
     `settled`, or after 100.
     """
     n, d = problem.rows.X.shape
-    y = np.zeros((n, 1), problem.dtype)
-    y.flags.writeable = False  # as all data are: numba would compile anew for one that is not
-    rows = problem.rows._replace(y=y)
-    quadratic = replace(
-        problem, rows=rows, outputs=1, loss=HalfSquaredError()
-    )  # its gradient is the matrix times v
-    v = _without_pattern(d + 1).astype(y.dtype)
+    quadratic = replace(  # its gradient is the matrix times v
+        problem, rows=problem.rows.without_targets(), outputs=1, loss=HalfSquaredError()
+    )
+    dtype = problem.dtype
+    v = _without_pattern(d + 1).astype(dtype)
     eigenvalue = 0.0
     for k in range(100):
         if not problem.fit_intercept:
@@ -260,7 +262,7 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
             or (k > 16 and eigenvalue - previous <= settled * eigenvalue)
         ):
             break
-        v = backend.total(quadratic, v / length)[0] / y.dtype.type(n)
+        v = backend.total(quadratic, v / length)[0] / dtype.type(n)
     return eigenvalue
 
 
@@ -274,14 +276,15 @@ class Spread(NamedTuple):
 
 def spread(problem: Problem) -> Spread:
     """How much the root mean squares of the columns differ."""
-    X = problem.rows.X
-    n, d = X.shape
+    n, d = problem.rows.X.shape
+    squares = np.zeros(d)
     with np.errstate(all="ignore"):
-        if isinstance(X, Csr):
-            values = X.data.astype(np.float64)
-            squares = np.bincount(X.indices, values * values, d)
-        else:
-            squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+        for X, _, _ in problem.rows.parts():
+            if isinstance(X, Csr):
+                values = X.data.astype(np.float64)
+                squares += np.bincount(X.indices, values * values, d)
+            else:
+                squares += np.einsum("ij,ij->j", X, X, dtype=np.float64)
         scales = np.sqrt(squares / n)
     names = [f"X[:, {j}]" for j in range(d)]
     if problem.fit_intercept:
