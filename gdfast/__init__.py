@@ -13,6 +13,7 @@ from gdfast._config import show_config
 from gdfast._fit import fit
 from gdfast._minimize import minimize, scipy_method
 from gdfast._stepper import Stepper
+from gdfast._stream import fit_stream
 from gdfast.errors import BackendError, DivergenceError
 from gdfast.optimizers import (
     ASGD,
@@ -56,6 +57,7 @@ __all__ = [
     "compare",
     "datasets",
     "fit",
+    "fit_stream",
     "load",
     "losses",
     "minimize",

@@ -49,6 +49,7 @@ class Options:
     seed: int
     tol: float
     patience: int | None
+    standardized: bool
     averaged: bool
     clip_norm: float  # inf: no clipping
     traced: bool
@@ -220,6 +221,7 @@ def fit(
         seed=seed,
         tol=tol,
         patience=patience,
+        standardize=standardize,
         average=average,
         clip_norm=clip_norm,
         trace=trace,
@@ -227,7 +229,6 @@ def fit(
         progress=progress,
         threads=threads,
     )
-    standardized = check_flag("standardize", standardize)
     matrix = as_matrix(X, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
     targets = coding(y, options.loss, rows, dtype)
@@ -237,22 +238,8 @@ def fit(
         as_weights(sample_weight, rows, dtype),
     )
     start = initial_params(coef_init, intercept_init, targets, features, dtype)
-    training, held_out = _split(given, validation, options.seed, targets)
-    scaling = None
-    if standardized:
-        scaling = Scaling.of(training, center=options.fit_intercept)
-        training = training._replace(X=scaling.standardized(training.X))
-        start = scaling.into(start)
-    run = begin(
-        engine,
-        options,
-        training,
-        targets,
-        feature_names(X),
-        start,
-        held_out=held_out,
-        scaling=scaling,
-    )
+    training, held_out = split(given, validation, options.seed, targets)
+    run = begin(engine, options, training, targets, feature_names(X), start, held_out=held_out)
     return finish(run, options)
 
 
@@ -340,7 +327,6 @@ def begin(
     start: Array,
     *,
     held_out: Rows | None = None,
-    scaling: Scaling | None = None,
     before: Continued | None = None,
 ) -> Run:
     """Set a fit up: its rates, and room for what it writes down."""
@@ -348,6 +334,10 @@ def begin(
     rows, dtype, outputs = len(data.y), data.y.dtype, targets.outputs
     options.check_representable(dtype)
     largest = float(np.finfo(dtype).max)
+    scaling = None
+    if options.standardized:
+        scaling = Scaling.of(data, center=options.fit_intercept)
+        data, start = data.standardized(scaling), scaling.into(start)
     reference = _reference(engine, options, data, outputs, start if before is None else None)
     if before is not None:
         reference = max(reference, before.reference)
@@ -457,12 +447,9 @@ def _reference(
     engine: _backends.Backend, options: Options, data: Rows, outputs: int, start: Array | None
 ) -> float:
     """The loss by which divergence is judged: the larger of those of predicting 0 and of the initial weights."""
-    zeros = np.zeros((len(data.y), outputs), data.y.dtype)
-    reference = float(engine.mean_loss(options.loss, zeros, data.y, data.weights))
-    if start is not None and start.any():
-        found = model_loss(engine, options.loss, data, outputs, start, options.threads)
-        reference = max(reference, float(found))
-    return reference
+    models = [None, start] if start is not None and start.any() else [None]
+    threads = options.threads
+    return max(float(model_loss(engine, options.loss, data, outputs, m, threads)) for m in models)
 
 
 def checked(
@@ -479,6 +466,7 @@ def checked(
     seed: int = 0,
     tol: float = 0.0,
     patience: int | None = None,
+    standardize: bool = False,
     average: bool = False,
     clip_norm: float | None = None,
     trace: str | None = None,
@@ -509,6 +497,7 @@ def checked(
         seed=check_int("seed", seed, 0, 2**64 - 1),
         tol=check_number("tol", tol, 0, math.inf),
         patience=None if patience is None else check_int("patience", patience, 1),
+        standardized=check_flag("standardize", standardize),
         averaged=check_flag("average", average),
         clip_norm=clip,
         traced=trace is not None,
@@ -564,7 +553,7 @@ def _fused(
     )
 
 
-def _split(data: Rows, validation: Any, seed: int, targets: Coding) -> tuple[Rows, Rows | None]:
+def split(data: Rows, validation: Any, seed: int, targets: Coding) -> tuple[Rows, Rows | None]:
     """Training rows, and validation rows: a pair as given, or a fraction drawn by the seed."""
     if validation is None:
         return data, None

@@ -187,15 +187,10 @@ def auto(
         first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
         return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
     if loss.curvature is None:
-<<<<<<< HEAD
         curvature = extent * _most_mean(problem, reference)
-        if not problem.full_batch:
-=======
-        curvature *= _most_mean(problem, reference)
         if problem.full_batch:
             factor *= 1 - problem.rule._asdict().get("momentum", 0.0)
         else:
->>>>>>> w-hd
             factor /= -(-len(problem.rows.y) // problem.batch_size)
     else:
         curvature = extent * loss.curvature
@@ -211,10 +206,12 @@ def auto(
 
 def _most_mean(problem: Problem, reference: float) -> float:
     """The most that the mean of exp(p) can be where the poisson loss is no larger than this."""
-    _, y, weights = problem.rows
-    y = y.astype(np.float64)
-    terms = weights[:, None] * where(y > 0, y * log(where(y > 0, 2 * y, 1.0)) - y, 0.0)
-    means = order.sum_rows(terms) / len(y)
+    sums = []
+    for _, targets, weights in problem.rows.parts():
+        y = targets.astype(np.float64)
+        terms = weights[:, None] * where(y > 0, y * log(where(y > 0, 2 * y, 1.0)) - y, 0.0)
+        sums.append(order.block_sums(terms))
+    means = order.tree(np.concatenate(sums)) / len(problem.rows.y)
     return 2 * (reference + float(np.add.accumulate(means)[-1]))
 
 
@@ -238,18 +235,21 @@ def _extent(backend: Backend, problem: Problem, settled: float) -> float:
     loss without a bound of its curvature has the largest squared norm of a row; where the steps are of single rows and
     bounded, those of the heavy rows may meet the long ones.
     """
-    X, _, weights = problem.rows
     loss = problem.loss
     if problem.full_batch and not (loss.curvature is None and loss.steepness is None):
         return _largest_eigenvalue(backend, problem, settled)
-    squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
-    squares += problem.dtype.type(problem.fit_intercept)
+    one = problem.dtype.type(problem.fit_intercept)
+    longest, weighted, heaviest = [], [], []
+    for X, _, weights in problem.rows.parts():
+        squares: Array = (X.squares() if isinstance(X, Csr) else order.squares(X)) + one
+        longest.append(np.where(weights > 0, squares, 0).max())
+        weighted.append((squares * weights).max())
+        heaviest.append((squares * weights * weights).max())
     if loss.curvature is not None:
-        return float((squares * weights).max())
-    longest = float(np.where(weights > 0, squares, 0).max())
+        return float(np.max(weighted))
     if loss.steepness is None:
-        return longest
-    return math.sqrt(longest * float((squares * weights * weights).max()))
+        return float(np.max(longest))
+    return math.sqrt(float(np.max(longest)) * float(np.max(heaviest)))
 
 
 def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:
@@ -260,13 +260,11 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
     `settled`, or after 100.
     """
     n, d = problem.rows.X.shape
-    y = np.zeros((n, 1), problem.dtype)
-    y.flags.writeable = False  # as all data are: numba would compile anew for one that is not
-    rows = problem.rows._replace(y=y)
-    quadratic = replace(
-        problem, rows=rows, outputs=1, loss=HalfSquaredError()
-    )  # its gradient is the matrix times v
-    v = _without_pattern(d + 1).astype(y.dtype)
+    quadratic = replace(  # its gradient is the matrix times v
+        problem, rows=problem.rows.without_targets(), outputs=1, loss=HalfSquaredError()
+    )
+    dtype = problem.dtype
+    v = _without_pattern(d + 1).astype(dtype)
     eigenvalue = 0.0
     for k in range(100):
         if not problem.fit_intercept:
@@ -278,7 +276,7 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
             or (k > 16 and eigenvalue - previous <= settled * eigenvalue)
         ):
             break
-        v = backend.total(quadratic, v / length)[0] / y.dtype.type(n)
+        v = backend.total(quadratic, v / length)[0] / dtype.type(n)
     return eigenvalue
 
 
@@ -292,14 +290,15 @@ class Spread(NamedTuple):
 
 def spread(problem: Problem) -> Spread:
     """How much the root mean squares of the columns differ."""
-    X = problem.rows.X
-    n, d = X.shape
+    n, d = problem.rows.X.shape
+    squares = np.zeros(d)
     with np.errstate(all="ignore"):
-        if isinstance(X, Csr):
-            values = X.data.astype(np.float64)
-            squares = np.bincount(X.indices, values * values, d)
-        else:
-            squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+        for X, _, _ in problem.rows.parts():
+            if isinstance(X, Csr):
+                values = X.data.astype(np.float64)
+                squares += np.bincount(X.indices, values * values, d)
+            else:
+                squares += np.einsum("ij,ij->j", X, X, dtype=np.float64)
         scales = np.sqrt(squares / n)
     names = [f"X[:, {j}]" for j in range(d)]
     if problem.fit_intercept:

@@ -318,12 +318,10 @@ class Run:
 
 
 def model_loss(
-    engine: Backend, loss: Loss, rows: Rows, outputs: int, params: Array, threads: int
+    engine: Backend, loss: Loss, rows: Rows, outputs: int, params: Array | None, threads: int
 ) -> Any:
-    """The mean loss of a model on some rows."""
-    X, y, weights = rows
-    p = engine.predict(X, outputs, params, useful_threads(threads, *X.shape))
-    return engine.mean_loss(loss, p, y, weights)
+    """The mean loss of a model on some rows; without one, that of predicting 0."""
+    return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, *rows.X.shape))
 
 
 def stops(callback: Callable[[Any], Any], result: Any) -> bool:

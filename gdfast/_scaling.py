@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from gdfast import order
-from gdfast.csr import Csr
+from gdfast.csr import Csr, moments
 from gdfast.matrices import Rows, check_finite
 from gdfast.problem import Array
 
@@ -24,17 +24,19 @@ class Scaling:
 
         Sparse columns are not centred: they would not be sparse any more.
         """
-        X, _, weights = rows
+        X = rows.X
         with np.errstate(all="ignore"):
             if isinstance(X, Csr):
-                mean, scale = X.moments(weights)
+                mean, scale = moments(
+                    lambda: ((part.X, part.weights) for part in rows.parts()), X.features, X.dtype
+                )
                 center = False
             else:
-                mean = _column_means(X, weights)
+                mean = _column_means(rows)
                 mean += _column_means(
-                    X, weights, mean
+                    rows, mean
                 )  # what rounding left out: a constant column's mean is its value
-                scale = _deviations(X, weights, mean)
+                scale = _deviations(rows, mean)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             check_finite(X, "X")
             raise ValueError(
@@ -79,29 +81,44 @@ class Scaling:
         return order.dot(models[:, :-1], self.mean)
 
 
-def _deviations(X: Array, weights: Array, mean: Array) -> Array:
+def _deviations(rows: Rows, mean: Array) -> Array:
     """The standard deviations. Where squares would be lost, in units of a power of two near the largest deviation."""
-    scale: Array = np.sqrt(_column_means(X, weights, mean, squared=True))
+    scale: Array = np.sqrt(_column_means(rows, mean, squared=True))
     lost = ~((scale > 0) & np.isfinite(scale))
     if lost.any():
-        x, center = X[:, lost], mean[lost]
-        limits: Any = np.finfo(X.dtype)
-        exponent = np.frexp(np.abs(x - center).max(axis=0))[1]
-        unit = np.ldexp(X.dtype.type(1), np.clip(exponent, limits.minexp + 2, limits.maxexp - 2))
-        scale[lost] = unit * np.sqrt(_column_means(x / unit, weights, center / unit, squared=True))
+        limits: Any = np.finfo(mean.dtype)
+        largest = np.max(
+            [np.abs(X[:, lost] - mean[lost]).max(axis=0) for X, _, _ in rows.parts()], axis=0
+        )
+        exponent = np.clip(np.frexp(largest)[1], limits.minexp + 2, limits.maxexp - 2)
+        unit = np.ldexp(mean.dtype.type(1), exponent)
+        squares = _column_means(rows, mean[lost] / unit, squared=True, columns=lost, unit=unit)
+        scale[lost] = unit * np.sqrt(squares)
     return scale
 
 
-def _column_means(X: Array, weights: Array, origin: Any = 0, squared: bool = False) -> Array:
-    """The weighted means of X - origin, or of its squares, in the canonical order."""
-    n = len(X)
+def _column_means(
+    rows: Rows,
+    origin: Any = 0,
+    *,
+    squared: bool = False,
+    columns: Any = slice(None),
+    unit: Array | None = None,
+) -> Array:
+    """The weighted means of X / unit - origin, or of its squares, in the canonical order."""
     sums = []
-    for part in order.chunks(*X.shape):
-        terms = X[part] - origin
-        if squared:
-            terms *= terms
-        if len(weights) > 1:
-            terms *= weights[part, None]
-        sums.append(order.block_sums(terms))
-    mean: Array = order.tree(np.concatenate(sums)) / X.dtype.type(n)
+    for X, _, weights in rows.parts():
+        for part in order.chunks(*X.shape):
+            terms = X[part, columns]
+            if unit is not None:
+                terms = terms / unit
+            terms = terms - origin
+            if squared:
+                terms *= terms
+            if len(weights) > 1:
+                terms *= weights[part, None]
+            elif weights[0] != 1:
+                terms *= weights[0]
+            sums.append(order.block_sums(terms))
+    mean: Array = order.tree(np.concatenate(sums)) / rows.y.dtype.type(len(rows.y))
     return mean

@@ -1,6 +1,6 @@
 """Sparse rows: the record that the kernels take, and the way to it from scipy's sparse arrays."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,47 +102,8 @@ class Csr(NamedTuple):
         return out
 
     def moments(self, weights: Array) -> tuple[Array, Array]:
-        """The weighted means and standard deviations of the columns, (d,) each; all zeros are counted.
-
-        Rows of weight 0 are passed over. The sums are float64's, over a column's entries in the order of the rows and
-        in units of a power of two near the largest of them; the zeros that are not stored come in as one term. Where X
-        is not finite in a column, neither are its moments.
-        """
-        n, d = self.shape
-        weight = np.broadcast_to(weights, (n,))
-        counted, total = np.count_nonzero(weight), order.sum_rows(weight.astype(np.float64))
-
-        def entries() -> Iterator[tuple[Array, Array, Array]]:
-            for group in _groups(self.indptr):
-                here = weight[group].astype(np.float64)
-                for part, row in _pieces(self.indptr[group.start : group.stop + 1]):
-                    w = here[row]
-                    kept = w > 0
-                    yield self.indices[part][kept].astype(np.intp), self.data[part][kept], w[kept]
-
-        count = np.zeros(d, np.int64)
-        stored, largest = np.zeros(d), np.zeros(d)
-        for j, x, w in entries():
-            np.add.at(count, j, 1)
-            np.add.at(stored, j, w)
-            np.maximum.at(largest, j, np.abs(x.astype(np.float64)))
-        absent = np.where(count == counted, 0.0, np.maximum(total - stored, 0))
-        limits = np.finfo(np.float64)
-        exponent = np.clip(np.frexp(largest)[1], limits.minexp + 2, limits.maxexp - 2)
-        unit = np.ldexp(1.0, exponent)
-
-        def column_sums(terms: Callable[[Array, Array], Array]) -> Array:
-            sums = np.zeros(d)
-            for j, x, w in entries():
-                np.add.at(sums, j, w * terms(x / unit[j], j))
-            return sums
-
-        mean: Array = column_sums(lambda u, _: u) / total
-        # What rounding left out: the mean of a constant column is its value.
-        mean += (column_sums(lambda u, j: u - mean[j]) - absent * mean) / total
-        square = column_sums(lambda u, j: (u - mean[j]) * (u - mean[j])) + absent * (mean * mean)
-        deviation = np.sqrt(square / total)
-        return (unit * mean).astype(self.dtype), (unit * deviation).astype(self.dtype)
+        """The weighted means and standard deviations of the columns."""
+        return moments(lambda: [(self, weights)], self.features, self.dtype)
 
     def not_finite(self) -> tuple[int, int, Any] | None:
         """Row, column and value of the first entry that is not finite."""
@@ -152,6 +113,60 @@ class Csr(NamedTuple):
         """Row, column and value of the first entry that is marked."""
         k = _first(len(self.data), marked)
         return None if k is None else (_row_of(k, self.indptr), int(self.indices[k]), self.data[k])
+
+
+def moments(
+    parts: Callable[[], Iterable[tuple[Csr, Array]]], d: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array]:
+    """The weighted means and standard deviations of the columns, (d,) each; all zeros are counted.
+
+    The rows come in parts, with their weights: whole blocks but for the last. Rows of weight 0 are passed over. The
+    sums are float64's, over a column's entries in the order of the rows and in units of a power of two near the largest
+    of them; the zeros that are not stored come in as one term. Where a column of X is not finite, nor are its moments.
+    """
+
+    def weighted() -> Iterator[tuple[Csr, Array]]:
+        for X, weights in parts():
+            yield X, np.broadcast_to(weights, (X.shape[0],)).astype(np.float64)
+
+    def entries() -> Iterator[tuple[Array, Array, Array]]:
+        for X, weight in weighted():
+            for group in _groups(X.indptr):
+                here = weight[group]
+                for part, row in _pieces(X.indptr[group.start : group.stop + 1]):
+                    w = here[row]
+                    kept = w > 0
+                    yield X.indices[part][kept].astype(np.intp), X.data[part][kept], w[kept]
+
+    counted, sums = 0, []
+    for _, weight in weighted():
+        counted += int(np.count_nonzero(weight))
+        sums.append(order.block_sums(weight[:, None]))
+    total = order.tree(np.concatenate(sums))[0]
+
+    count = np.zeros(d, np.int64)
+    stored, largest = np.zeros(d), np.zeros(d)
+    for j, x, w in entries():
+        np.add.at(count, j, 1)
+        np.add.at(stored, j, w)
+        np.maximum.at(largest, j, np.abs(x.astype(np.float64)))
+    absent = np.where(count == counted, 0.0, np.maximum(total - stored, 0))
+    limits = np.finfo(np.float64)
+    exponent = np.clip(np.frexp(largest)[1], limits.minexp + 2, limits.maxexp - 2)
+    unit = np.ldexp(1.0, exponent)
+
+    def column_sums(terms: Callable[[Array, Array], Array]) -> Array:
+        sums = np.zeros(d)
+        for j, x, w in entries():
+            np.add.at(sums, j, w * terms(x / unit[j], j))
+        return sums
+
+    mean: Array = column_sums(lambda u, _: u) / total
+    # What rounding left out: the mean of a constant column is its value.
+    mean += (column_sums(lambda u, j: u - mean[j]) - absent * mean) / total
+    square = column_sums(lambda u, j: (u - mean[j]) * (u - mean[j])) + absent * (mean * mean)
+    deviation = np.sqrt(square / total)
+    return (unit * mean).astype(dtype), (unit * deviation).astype(dtype)
 
 
 def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:

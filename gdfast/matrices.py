@@ -1,5 +1,6 @@
 """The one place where the user's arrays are checked and converted."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -17,6 +18,28 @@ class Rows(NamedTuple):
     X: Any  # ndarray (n, d) or Csr
     y: Array  # (n, targets)
     weights: Array  # (n,) of mean 1, or (1,): all rows alike
+
+    def parts(self) -> Iterator["Rows"]:
+        """The rows, in one part: what is too large for the memory comes in several, whole blocks but for the last."""
+        yield self
+
+    def without_targets(self) -> "Rows":
+        """The same rows, with a single target of 0."""
+        return self._replace(y=read_only(np.zeros((len(self.y), 1), self.y.dtype)))
+
+    def standardized(self, scaling: Any) -> "Rows":
+        """The rows with the columns scaled."""
+        return self._replace(X=scaling.standardized(self.X))
+
+    def mean_loss(
+        self, engine: Any, loss: Any, outputs: int, params: Array | None, threads: int
+    ) -> Any:
+        """That of a model; without one, of predicting 0."""
+        if params is None:
+            p = np.zeros((len(self.y), outputs), self.y.dtype)
+        else:
+            p = engine.predict(self.X, outputs, params, threads)
+        return engine.mean_loss(loss, p, self.y, self.weights)
 
     def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Rows":
         """The chosen rows, their weights scaled to mean 1 among them."""

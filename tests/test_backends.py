@@ -23,7 +23,17 @@ LAYERS = [
     ["csr", "losses", "schedules"],
     ["matrices", "optimizers", "penalties", "problem", "targets"],
     ["_backends"],
-    ["_fit", "_floats", "_minimize", "_rates", "_run", "_scaling", "_stepper", "results"],
+    [
+        "_fit",
+        "_floats",
+        "_minimize",
+        "_rates",
+        "_run",
+        "_scaling",
+        "_stepper",
+        "_stream",
+        "results",
+    ],
     ["_compare"],
 ]
 FACES = len(LAYERS)  # all others
@@ -120,7 +130,9 @@ def test_the_layers_are_of_modules_that_exist():
     assert named <= MODULES.keys()
 
 
-@pytest.mark.parametrize("module", ["gdfast._fit", "gdfast._run", "gdfast._rates"])
+@pytest.mark.parametrize(
+    "module", ["gdfast._fit", "gdfast._run", "gdfast._rates", "gdfast._stream"]
+)
 def test_the_training_knows_no_backend_by_name(module):
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
