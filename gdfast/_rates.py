@@ -160,22 +160,20 @@ def auto(
 
     1 / curvature, or less where momentum asks for it. Without a bound of the curvature:
 
-    - A loss of bounded slope G changes by at most G^2 R lr in a step, R being the largest squared norm of a row, so
-      that steps of f / (G^2 R sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most
-      2 f sqrt(T) after T of them.
+    - A loss of bounded slope G changes by at most G^2 E lr in a step, with E as `_extent` has it. So steps of
+      f / (G^2 E sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most 2 f sqrt(T) after
+      T of them.
     - poisson: exp(p) - y p >= exp(p) / 2 + y - y log 2y, so where f is no larger than at the start, the mean of exp(p)
       is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M. The full batch stays there at the rate
-      1 / (R M), as does an epoch of small steps with that rate in all.
+      (1 - m) / (R M) with momentum m: a step d makes f + (m / (2 lr)) d.d no larger (Polyak 1964, the heavy ball's
+      energy). So does an epoch of small steps with the rate 1 / (R M) in all.
     """
     factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
     limits: Any = np.finfo(problem.dtype)
     loss = problem.loss
     decay = stability.weight_decay + problem.penalty.l2
-    if loss.curvature is not None:
-        curvature = loss.curvature * _extent(backend, problem, settled=1e-3)
-    else:
-        curvature = largest_squared_norm(problem)
-    if not curvature <= limits.max:
+    extent = _extent(backend, problem, settled=1e-3)
+    if not extent <= limits.max:
         largest = []
         for X, _, _ in problem.rows.parts():
             check_finite(X, "X")
@@ -186,15 +184,25 @@ def auto(
         )
     most = math.sqrt(limits.max)
     if loss.curvature is None and loss.steepness is not None:
-        curvature *= loss.steepness**2 * problem.outputs
-        first = min(factor * (reference or 1.0) / curvature, most) if curvature else 1.0
+        bound = loss.steepness**2 * problem.outputs * extent
+        first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
         return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
     if loss.curvature is None:
-        curvature *= _most_mean(problem, reference)
-        if not problem.full_batch:
+        curvature = extent * _most_mean(problem, reference)
+        if problem.full_batch:
+            factor *= 1 - problem.rule._asdict().get("momentum", 0.0)
+        else:
             factor /= -(-len(problem.rows.y) // problem.batch_size)
+    else:
+        curvature = extent * loss.curvature
     curvature += decay
-    return Constant(min(factor / curvature, most) if curvature else 1.0)
+    rate = min(factor / curvature, most) if curvature else 1.0
+    if rate < limits.tiny:
+        raise ValueError(
+            f'lr="auto" finds a loss of {reference:.3g} at the start, and no rate that is small enough for it in '
+            f"{problem.dtype}: give smaller initial weights, or divide X by a constant"
+        )
+    return Constant(rate)
 
 
 def _most_mean(problem: Problem, reference: float) -> float:
@@ -221,22 +229,28 @@ def stable(backend: Backend, problem: Problem, stability: Stability) -> float | 
 
 
 @np.errstate(all="ignore")
-def largest_squared_norm(problem: Problem) -> float:
-    """That of a row, the intercept's 1 included, times the row's weight."""
-    one = problem.dtype.type(problem.fit_intercept)
-    largest = []
-    for X, _, weights in problem.rows.parts():
-        squares: Array = X.squares() if isinstance(X, Csr) else order.squares(X)
-        largest.append(((squares + one) * weights).max())
-    return float(np.max(largest))
-
-
-@np.errstate(all="ignore")
 def _extent(backend: Backend, problem: Problem, settled: float) -> float:
-    """The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's: it bounds theirs."""
-    if problem.full_batch:
+    """How far the rows that make a step reach, of which those that weigh nothing are none.
+
+    The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's, which bounds theirs. A
+    loss without a bound of its curvature has the largest squared norm of a row; where the steps are of single rows and
+    bounded, those of the heavy rows may meet the long ones.
+    """
+    loss = problem.loss
+    if problem.full_batch and not (loss.curvature is None and loss.steepness is None):
         return _largest_eigenvalue(backend, problem, settled)
-    return largest_squared_norm(problem)
+    one = problem.dtype.type(problem.fit_intercept)
+    longest, weighted, heaviest = [], [], []
+    for X, _, weights in problem.rows.parts():
+        squares: Array = (X.squares() if isinstance(X, Csr) else order.squares(X)) + one
+        longest.append(np.where(weights > 0, squares, 0).max())
+        weighted.append((squares * weights).max())
+        heaviest.append((squares * weights * weights).max())
+    if loss.curvature is not None:
+        return float(np.max(weighted))
+    if loss.steepness is None:
+        return float(np.max(longest))
+    return math.sqrt(float(np.max(longest)) * float(np.max(heaviest)))
 
 
 def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:

@@ -122,8 +122,7 @@ def moments(
 
     The rows come in parts, with their weights: whole blocks but for the last. Rows of weight 0 are passed over. The
     sums are float64's, over a column's entries in the order of the rows and in units of a power of two near the largest
-    of them; the zeros that are not stored come in as one term. Where X is not finite in a column, neither are its
-    moments.
+    of them; the zeros that are not stored come in as one term. Where a column of X is not finite, nor are its moments.
     """
 
     def weighted() -> Iterator[tuple[Csr, Array]]:
