@@ -344,8 +344,9 @@ def begin(
     if not reference <= largest:
         check_numbers(data.y, "y")
         check_finite(data.X, "X")
+        largest_y = np.max([np.abs(part.y).max() for part in data.parts()])
         raise ValueError(
-            f"the loss at the start overflows {dtype}: the largest y is {np.abs(data.y).max()}; divide y by a "
+            f"the loss at the start overflows {dtype}: the largest y is {largest_y}; divide y by a "
             "constant, or give smaller initial weights"
         )
     batch = rows if options.batch_size is None else min(options.batch_size, rows)

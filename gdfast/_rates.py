@@ -174,11 +174,12 @@ def auto(
     decay = stability.weight_decay + problem.penalty.l2
     extent = _extent(backend, problem, settled=1e-3)
     if not extent <= limits.max:
-        X = problem.rows.X
-        check_finite(X, "X")
+        largest = []
+        for X, _, _ in problem.rows.parts():
+            check_finite(X, "X")
+            largest.append(np.abs(X.data if isinstance(X, Csr) else X).max(initial=0))
         raise ValueError(
-            f"the squares of X overflow {problem.dtype}: its largest value is "
-            f"{np.abs(X.data if isinstance(X, Csr) else X).max()}; "
+            f"the squares of X overflow {problem.dtype}: its largest value is {np.max(largest)}; "
             f"divide X by a constant, or pass standardize=True"
         )
     most = math.sqrt(limits.max)

@@ -24,9 +24,6 @@ from gdfast.problem import DIVERGED, RAN, Array, Log, Problem, State, cast
 from gdfast.results import FitResult
 from gdfast.targets import Coding, check_numbers, coding
 
-# The dense rows whose sums are whole subtrees have about this many numbers: enough for several threads.
-SUBTREE = 1 << 20
-
 Blocks = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
@@ -59,8 +56,8 @@ def fit_stream(
     """Minimise as `fit` does, over rows that come in blocks and need not fit in memory.
 
     The result has the same bits as ``fit(np.concatenate(Xs), np.concatenate(ys), shuffle=False, ...)``, however the
-    rows are cut into blocks. In memory are one block, a batch or a few megabytes of rows between two blocks, and a
-    number for each 256 rows.
+    rows are cut into blocks. In memory are two blocks, the one read and the one before it, a batch, and a number for
+    each 256 rows.
 
     Parameters
     ----------
@@ -69,14 +66,18 @@ def fit_stream(
         the same dtype, all dense or all sparse. It is gone through again and again, and must yield the same rows each
         time: a list, an object with ``__iter__``, a function that returns a generator; not a generator, which is spent
         after one pass. Blocks without rows are passed over.
-    loss, optimizer, lr, batch_size, epochs, fit_intercept, coef_init, intercept_init, l1, l2, tol, patience, average
-        As for `fit`. Each epoch is a pass over the blocks; before the first there is one that checks the rows, one that
-        measures the loss at the start, one for sample weights if there are any and, for ``lr="auto"``, one, or with the
-        full batch one for each round of a power iteration: 17 to 100. A number for lr saves these.
-    clip_norm, trace, callback, progress, backend, threads
-        As for `fit`.
+    loss, optimizer, batch_size, epochs, fit_intercept, coef_init, intercept_init, l1, l2, tol, patience
+        As for `fit`. Each epoch is a pass over the blocks; before the first there is one that checks the rows, one for
+        the loss at the start, one more for that of initial weights, and one for sample weights.
+    lr : float, schedule or "auto", optional
+        As for `fit`. ``"auto"`` takes a pass; with the full batch one for each round of a power iteration, 17 to 100,
+        which a number saves.
     validation : (Xv, yv), optional
         Rows to measure the loss on after each epoch, in memory.
+    standardize : bool, default False
+        As for `fit`, by 3 passes; 5 for sparse rows.
+    average, clip_norm, trace, callback, progress, backend, threads
+        As for `fit`.
 
     Returns
     -------
@@ -149,7 +150,8 @@ class Source:
                 f"blocks is a {type(blocks).__name__}, which is spent after one pass, and a fit makes several: pass a "
                 "list, an object whose __iter__ starts anew, or the function that makes it, without calling it"
             )
-        if not callable(blocks) and not hasattr(blocks, "__iter__"):
+        self.made = callable(blocks) and not hasattr(type(blocks), "__iter__")
+        if not self.made and not hasattr(blocks, "__iter__"):
             raise TypeError(
                 f"blocks must be an iterable of (X, y), or a function that returns one, not {blocks!r:.60}"
             )
@@ -160,23 +162,23 @@ class Source:
 
     def __iter__(self) -> Iterator[tuple[int, Any, Any, Any]]:
         """The number of each block, X as it is taken in, y, and the weights or None."""
-        for k, block in enumerate(self.blocks() if callable(self.blocks) else self.blocks):
+        for k, block in enumerate(self.blocks() if self.made else self.blocks):
             if not isinstance(block, tuple | list) or len(block) not in (2, 3):
                 raise TypeError(
                     f"block {k} must be (X, y) or (X, y, sample_weight), not {block!r:.60}"
                 )
-            X, y, *rest = block
+            X, y, s = (*block, None)[:3]
             if _is_empty(X):
                 continue
             with _in_block(k):
                 matrix = as_matrix(X, sparse=True)
-                kind = _kind(X, matrix, y, bool(rest))
+                kind = _kind(X, matrix, y, s is not None)
             if not self.kind:
                 self.kind, self.first, self.names = kind, k, feature_names(X)
             for here, there in zip(kind, self.kind, strict=True):
                 if here != there:
                     raise ValueError(f"block {k} has {here}, block {self.first} has {there}")
-            yield k, matrix, y, rest[0] if rest else None
+            yield k, matrix, y, s
 
 
 def _is_empty(X: Any) -> bool:
@@ -333,8 +335,8 @@ class Stream(Rows):
         with np.errstate(all="ignore"):
             return order.tree(np.concatenate(sums))[0] / dtype.type(len(self.y))
 
-    def parts(self, multiple: int = order.BLOCK, *, alike: bool = False) -> Iterator[Rows]:
-        """The rows in parts, of which all but the last are as long as a multiple of this; or, if `alike`, as this.
+    def parts(self, multiple: int = order.BLOCK) -> Iterator[Rows]:
+        """The rows in parts, of which all but the last are as long as a multiple of this.
 
         Of a block, what does not fill a part waits, in a copy, for the next.
         """
@@ -350,9 +352,8 @@ class Stream(Rows):
                     yield self._joined(waiting)
                     waiting, held = [], 0
             end = rows - (rows - first) % multiple if not held else first
-            step = multiple if alike else max(end - first, 1)
-            for at in range(first, end, step):
-                yield self._some(block, at, at + step)
+            if first < end:
+                yield self.some(block, first, end)
             if end < rows:
                 waiting, held = [self._copied(block, end, rows)], rows - end
         if held:
@@ -384,7 +385,7 @@ class Stream(Rows):
         weights = as_vector(s, "sample_weight", rows, np.dtype(np.float64)) / self.heaviest
         return weights if self.mean is None else read_only(weights / self.mean, self.y.dtype)
 
-    def _some(self, rows: Rows, first: int, end: int) -> Rows:
+    def some(self, rows: Rows, first: int, end: int) -> Rows:
         """Consecutive rows, without a copy."""
         X, y, weights = rows
         if isinstance(X, Csr):
@@ -396,7 +397,7 @@ class Stream(Rows):
 
     def _copied(self, rows: Rows, first: int, end: int) -> Rows:
         """Consecutive rows in memory of their own: the source may write its next block over this one."""
-        return self._joined([self._some(rows, first, end)])
+        return self._joined([self.some(rows, first, end)])
 
     def _joined(self, parts: list[Rows]) -> Rows:
         """The rows of all parts, in a copy."""
@@ -487,12 +488,15 @@ class Streaming:
                     lost.append(order.block_sums(row_losses[:, None]))
                 return sums, order.tree(np.concatenate(lost))[0]
             tree = Tree()
-            blocks = max(1, SUBTREE // (order.BLOCK * rows.X.shape[1]))
-            subtree = order.BLOCK << (blocks.bit_length() - 1)
-            for part in rows.parts(subtree, alike=True):
-                some = replace(problem, rows=part, batch_size=len(part.y))
-                grad, loss = self.engine.total(some, params)
-                tree.add(np.append(grad, loss))
+            for part in rows.parts():
+                first, count = 0, len(part.y)
+                for blocks in tree.subtrees(-(-count // order.BLOCK)):
+                    end = min(first + blocks * order.BLOCK, count)
+                    some = replace(
+                        problem, rows=rows.some(part, first, end), batch_size=end - first
+                    )
+                    tree.add(blocks, np.append(*self.engine.total(some, params)))
+                    first = end
             sums = tree.sum()
             return sums[:-1], sums[-1]
 
@@ -504,25 +508,34 @@ def stream_of(problem: Problem) -> Stream:
 
 
 class Tree:
-    """The sum of equal subtrees, the last of which may be smaller, as `order.tree` has it."""
+    """`order.tree` over the sums of blocks, taken in from left to right by whole subtrees."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.parts: list[Array] = []  # of descending powers of two
+        self.blocks = 0
+        self.sums: list[tuple[int, Array]] = []  # of how many blocks: falling powers of two
 
-    def add(self, part: Array) -> None:
-        """Add the next subtree."""
-        self.count += 1
-        pairs = self.count
-        while pairs % 2 == 0:
-            part = self.parts.pop() + part
-            pairs //= 2
-        self.parts.append(part)
+    def subtrees(self, blocks: int) -> Iterator[int]:
+        """Cut the next blocks into subtrees: how many of them each has."""
+        first, end = self.blocks, self.blocks + blocks
+        while first < end:
+            size = 1 << (end - first).bit_length() - 1
+            if first > 0:
+                size = min(size, first & -first)
+            yield size
+            first += size
+
+    def add(self, size: int, total: Array) -> None:
+        """Take in the sum of the next subtree, which has so many blocks."""
+        self.blocks += size
+        while self.sums and self.sums[-1][0] == size:
+            total = self.sums.pop()[1] + total
+            size *= 2
+        self.sums.append((size, total))
 
     def sum(self) -> Array:
         """The sum of all."""
-        total = self.parts[-1]
-        for part in self.parts[-2::-1]:
+        (_, total), *before = reversed(self.sums)
+        for _, part in before:
             total = part + total
         return total
 
