@@ -141,9 +141,7 @@ def test_unsorted_rows_and_repeated_entries(given_entries, dtype):
     np.add.at(expected, (rows, columns), data)
     assert is_canonical(c)
     assert np.array_equal(dense(c), expected)
-    assert set(zip(rows, columns, strict=True)) == {
-        (i, j) for i in range(n) for j in c.indices[c.indptr[i] : c.indptr[i + 1]]
-    }
+    assert len(c.data) == np.count_nonzero(expected)
     assert X.data is data
     assert X.data.tolist() == values.astype(dtype).tolist()
     assert X.indices.tolist() == columns.tolist()
