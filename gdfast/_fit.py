@@ -434,12 +434,13 @@ def finish(run: Run, options: Options) -> FitResult:
         )
     if options.epochs:
         # The losses of small batches stay above the best by noise; those of the full batch have no reason to rise.
-        first, last = result.history.loss[[0, -1]]
         before, after = map(run.problem.penalty_of, (run.origin, run.state.params))
-        often = 1.5 if run.problem.full_batch else 10
-        if run.reference > 0 and last + after > often * (max(first, run.reference) + before):
+        first, last = result.history.loss[[0, -1]].tolist()
+        start, end = max(first, run.reference) + before, last + after
+        if run.reference > 0 and end > (1.5 if run.problem.full_batch else 10) * start:
+            penalised = ", penalties included" if after > 0 else ""
             warnings.warn(
-                f"the loss rose from {first:.3g} to {last:.3g}: {run.advice()}",
+                f"the loss rose from {first + before:.3g} to {end:.3g}{penalised}: {run.advice()}",
                 RuntimeWarning,
                 stacklevel=4,  # past the public function and its decorator
             )

@@ -113,7 +113,7 @@ class Problem:
             if targets != "numbers":
                 most = {"counts": 5, "signs": 1, "classes": 2}[targets]
                 y = random.integers(0, most + 1, y.shape).astype(self.dtype)
-                y[:2] = [[0], [1]][:n]
+                y[: most + 1] = np.arange(most + 1)[:n, None]
             return y[:, 0] if k == 1 else y
 
         X, y = numbers(n, d, scale=self.X_scale), drawn_targets(n)
