@@ -8,7 +8,6 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax, xlogy
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
-from sklearn.decomposition import PCA
 from sklearn.linear_model import (
     ElasticNet,
     HuberRegressor,
@@ -255,25 +254,19 @@ def test_huber_regressor():
     reaches(r, objective, objective(peer.coef_, peer.intercept_))
 
 
-# Losses with kinks: the rates fall with the root of the step, and the error of the mean of the iterates with it.
-KINKED = {
-    "epochs": 1000,
-    "batch_size": 1,
-    "average": True,
-    "lr": schedules.InverseScaling(0.5, 0.5),
-}
+# Losses with kinks have no gradient that vanishes: it is the rates that shrink.
+KINKED = {"epochs": 100_000, "lr": schedules.Exponential(1.0, gamma=0.9998)}
 
 
 @pytest.mark.parametrize("q", [0.2, 0.5, 0.9])
 def test_quantile_regressor(q):
-    """To 1e-3 of the objective, on columns without correlation: the steps shrink, and what is slow never ends."""
+    """Steps that shrink geometrically converge where the minimum is sharp (Goffin 1977)."""
     X, y = DIABETES
-    X = PCA(whiten=True).fit_transform(X)
     peer = QuantileRegressor(quantile=q, alpha=0).fit(X, y)
     objective = Objective("quantile", X, y, q=q)
     lowest = objective(peer.coef_, peer.intercept_)
     r = gd.fit(X, y, loss=losses.Quantile(q), **KINKED, backend=FASTEST)
-    assert lowest * (1 - 1e-9) <= objective(r.coef, r.intercept) <= lowest * (1 + 1e-3)
+    assert lowest * (1 - 1e-9) <= objective(r.coef, r.intercept) <= lowest * (1 + 1e-6)
     assert np.mean(y <= r.predict(X)) == pytest.approx(q, abs=0.03)
 
 
@@ -289,14 +282,13 @@ def test_quantile_regressor(q):
     ids=["hinge", "epsilon_insensitive"],
 )
 def test_support_vectors(name, peer):
-    """To 3e-3 of the objective."""
     X, y = DATA[losses.find(name).targets]
     peer.fit(X, y)
     l2 = 1 / (peer.C * len(X))
     objective = Objective(name, X, y, l2=l2)
     lowest = objective(peer.coef_.ravel(), 0.0)
     r = gd.fit(X, y, loss=name, l2=l2, fit_intercept=False, **KINKED, backend=FASTEST)
-    assert lowest * (1 - 1e-6) <= objective(r.coef, 0.0) <= lowest * (1 + 3e-3)
+    assert lowest * (1 - 1e-6) <= objective(r.coef, 0.0) <= lowest * (1 + 1e-6)
 
 
 def test_perceptron_tells_apart_what_a_line_can():
