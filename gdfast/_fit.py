@@ -382,7 +382,7 @@ def begin(
         state = before.state()
     pace = _rates.Pace(
         record,
-        _schedule(engine, problem, record, reference),
+        _schedule(engine, problem, record, reference + problem.penalty_of(state.params)),
         -(-rows // batch),
         dtype,
         heard=None if before is None else before.heard,
@@ -435,7 +435,9 @@ def finish(run: Run, options: Options) -> FitResult:
     if options.epochs:
         # The losses of small batches stay above the best by noise; those of the full batch have no reason to rise.
         first, last = result.history.loss[[0, -1]]
-        if last > (1.5 if run.problem.full_batch else 10) * max(first, run.reference) > 0:
+        before, after = map(run.problem.penalty_of, (run.origin, run.state.params))
+        often = 1.5 if run.problem.full_batch else 10
+        if run.reference > 0 and last + after > often * (max(first, run.reference) + before):
             warnings.warn(
                 f"the loss rose from {first:.3g} to {last:.3g}: {run.advice()}",
                 RuntimeWarning,

@@ -156,7 +156,7 @@ def round_down(rate: float) -> float:
 def auto(
     backend: Backend, problem: Problem, stability: Stability, reference: float
 ) -> Constant | InverseScaling:
-    """The rates of ``lr="auto"``, of which no fit diverges. `reference` is the loss at the start.
+    """The rates of ``lr="auto"``, of which no fit diverges. `reference` is the objective at the start.
 
     1 / curvature, or less where momentum asks for it. Without a bound of the curvature:
 

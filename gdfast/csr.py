@@ -174,7 +174,7 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
 
     A copy only where it must be one: of CSR with float32 or float64 data, int32 indices and sorted rows, only
     ``indptr`` is. Entries that are stored twice are added, in the order in which they are stored; zeros
-    that are stored stay.
+    that are stored are left out.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
         _check_compressed(X, f"{name}.tocsr()", "row", n, "columns", d)
     indptr = X.indptr.astype(np.int64, copy=False)
     data, indices = X.data[: indptr[-1]], X.indices[: indptr[-1]]
-    if not _is_canonical(indptr, indices):
+    if not _is_canonical(indptr, indices, data):
         data, indices, indptr = _canonical(data, indices, indptr, d)
     taken = Csr(
         read_only(data, kind),
@@ -318,8 +318,10 @@ def _first_outside(indices: Array, size: int) -> int | None:
     return _first(len(indices), lambda part: (indices[part] < 0) | (indices[part] >= size))
 
 
-def _is_canonical(indptr: Array, indices: Array) -> bool:
-    """Whether the indices ascend within each row."""
+def _is_canonical(indptr: Array, indices: Array, data: Array) -> bool:
+    """Whether the indices ascend within each row, and no zero is stored."""
+    if _first(len(data), lambda part: data[part] == 0) is not None:
+        return False
     for group in _groups(indptr):
         for part, row in _pieces(indptr[group.start : group.stop + 1], overlap=1):
             here = indices[part]
@@ -329,7 +331,7 @@ def _is_canonical(indptr: Array, indices: Array) -> bool:
 
 
 def _canonical(data: Array, indices: Array, indptr: Array, d: int) -> tuple[Array, Array, Array]:
-    """A copy with the indices sorted within each row, and entries of the same place added."""
+    """A copy with the indices sorted within each row, entries of the same place added, and zeros left out."""
     out, places = np.empty_like(data), np.empty(len(data), np.int32)
     ends, end = np.zeros_like(indptr), 0
     for group in _groups(indptr):
@@ -343,6 +345,7 @@ def _canonical(data: Array, indices: Array, indptr: Array, d: int) -> tuple[Arra
         kept = place[new]
         sums = np.zeros(len(kept), data.dtype)
         np.add.at(sums, np.cumsum(new) - 1, data[here][sorting])
+        kept, sums = kept[sums != 0], sums[sums != 0]
         out[end : end + len(kept)] = sums
         places[end : end + len(kept)] = kept % d
         ends[group.start + 1 : group.stop + 1] = end + np.cumsum(

@@ -54,6 +54,10 @@ class Problem:
             return useful_threads(self.threads, self.batch_size, self.rows.X.shape[1])
         return 1
 
+    def penalty_of(self, params: Array) -> float:
+        """The penalty of these params."""
+        return self.penalty.of(params.reshape(self.outputs, -1))
+
 
 @dataclass
 class State:

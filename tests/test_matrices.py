@@ -141,9 +141,7 @@ def test_unsorted_rows_and_repeated_entries(given_entries, dtype):
     np.add.at(expected, (rows, columns), data)
     assert is_canonical(c)
     assert np.array_equal(dense(c), expected)
-    assert set(zip(rows, columns, strict=True)) == {
-        (i, j) for i in range(n) for j in c.indices[c.indptr[i] : c.indptr[i + 1]]
-    }
+    assert len(c.data) == np.count_nonzero(expected)
     assert X.data is data
     assert X.data.tolist() == values.astype(dtype).tolist()
     assert X.indices.tolist() == columns.tolist()
@@ -157,11 +155,13 @@ def test_a_sparse_array_of_another_library():
     assert np.array_equal(dense(as_matrix(Other(), sparse=True)), np.eye(3))
 
 
-def test_stored_zeros_stay():
+def test_stored_zeros_are_left_out():
     X = sp.csr_array((np.array([0.0, 1.0, -0.0]), [1, 0, 2], [0, 1, 3]), shape=(2, 3))
     c = as_csr(X)
-    assert c.data.tolist() == [0.0, 1.0, -0.0]
-    assert c.indices.tolist() == [1, 0, 2]
+    assert c.data.tolist() == [1.0]
+    assert c.indices.tolist() == [0]
+    assert c.indptr.tolist() == [0, 0, 1]
+    assert X.nnz == 3
 
 
 def with_arrays(form="csr", **arrays):

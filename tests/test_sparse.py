@@ -308,14 +308,14 @@ def test_other_forms_have_the_digest_of_the_canonical_one(form, options):
 
 @pytest.mark.parametrize("options", [{"batch_size": 1, "l2": 0.3}, {"batch_size": 7}, {}], ids=str)
 def test_zeros_that_are_stored_change_nothing(options):
-    """Without l1 not a bit; with it, by when the shrinking is made up for, the last ones."""
     X, y = rows(), targets("logistic")
     stored = sp.bsr_array(X, blocksize=(4, 37))
     X.eliminate_zeros()
     assert stored.nnz > 2 * X.nnz
     common = {"loss": "logistic", "lr": 0.1, "epochs": 5, "backend": FASTEST} | options
-    assert gd.fit(stored, y, **common).digest == gd.fit(X, y, **common).digest
-    alike(gd.fit(stored, y, l1=0.01, **common), gd.fit(X, y, l1=0.01, **common))
+    for l1 in (0.0, 0.01):
+        common["l1"] = l1
+        assert gd.fit(stored, y, **common).digest == gd.fit(X, y, **common).digest
 
 
 @pytest.mark.parametrize("optimizer", [gd.SGD(0.1), gd.SGD(0.1, momentum=0.5), gd.Adagrad(0.1)])

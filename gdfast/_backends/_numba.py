@@ -201,7 +201,7 @@ def add_row(X, i, c, g, o, d):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(add_row, inline="always")
+@overload(add_row, jit_options=UNCOUNTED)
 def _add_row(X, i, c, g, o, d):  # noqa: ARG001
     return add_dense if isinstance(X, types.Array) else add_sparse
 
@@ -244,7 +244,7 @@ def row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(row_loss, inline="always")
+@overload(row_loss, jit_options=UNCOUNTED)
 def _row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
     return joint_loss if hasattr(loss.instance_class, "of_row") else sum_of_losses
 
