@@ -1407,6 +1407,6 @@ def plain(self: Any) -> bool:
     return bool(says())
 
 
-def never(self: Any = None) -> bool:
+def never() -> bool:
     """No."""
     return False
