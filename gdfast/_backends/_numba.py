@@ -1,7 +1,8 @@
-"""The numba backend: the training loop compiled, with inner loops on scalars."""
+"""The numba backend: the training loop compiled, with inner loops on vectors and scalars."""
 
 import functools
 import inspect
+import math
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,15 @@ from numba.extending import (
 )
 
 from gdfast import elementary, losses, optimizers, order, penalties
-from gdfast._backends import _loops, _numpy, is_jitted
+from gdfast._backends import _loops, _numpy, _vectors, is_jitted
 from gdfast._backends._jit import always, by_type, compiled, jitted
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numba"
 
-BLOCK = order.BLOCK
-LANES = order.LANES
+BLOCK, GROUP, LANES = order.BLOCK, order.GROUP, order.LANES
+AHEAD = 8  # how many rows before its turn a shuffled one is fetched
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
 METHOD_OPTIONS: Any = {
@@ -43,17 +44,20 @@ class Numba:
         return loss_sums
 
     def mean_loss(self, epoch_loss: Array, loss_sums: Array, n: int) -> Any:  # noqa: ARG002
-        return tree(loss_sums.copy().reshape(-1, 1))[0] / loss_sums.dtype.type(n)
+        parts = np.empty((len(loss_sums), 1), loss_sums.dtype)
+        for k in range(len(parts)):
+            parts[k, 0] = loss_sums[k]
+        return tree(parts)[0] / loss_sums.dtype.type(n)
 
     def visits(self, keys: Array, n: int) -> Array:  # noqa: ARG002
         return keys  # each row is asked for when it is visited
 
     def gradient(self, rows, loss, keys, first, count, outputs, params, grad, epoch_loss, offset):
-        sums = np.empty((parts(rows.X, count), len(params)), params.dtype)
+        sums = np.empty((parts(rows.X, count), padded(outputs, params)), params.dtype)
         sum_parts(
             rows, loss, keys, first, count, outputs, params, 0, len(sums), sums, epoch_loss, offset
         )
-        mean_gradient(sums, count, grad)
+        mean_gradient(sums, count, outputs, grad)
 
     def decay(self, penalty, params, outputs, fit_intercept, grad):
         width = len(params) // outputs
@@ -77,8 +81,8 @@ class Numba:
             slopes[end] = grad[end]
 
     def norm(self, grad, outputs):
-        g = grad.reshape(outputs, -1)
-        d = g.shape[1] - 1
+        d = len(grad) // outputs - 1
+        g = grad.reshape(outputs, d + 1)
         squares = dot(g, 0, g, 0, d, g[0]) + g[0, d] * g[0, d]
         for o in range(1, outputs):
             squares += dot(g, o, g, o, d, g[0]) + g[o, d] * g[o, d]
@@ -91,7 +95,10 @@ class Numba:
         return inside
 
     def finite(self, params):
-        return np.isfinite(params).all()
+        inside = True
+        for w in params:
+            inside = inside and math.isfinite(w)
+        return inside
 
     def clip(self, grad, outputs, clip_norm):
         scale = clip_norm / (self.norm(grad, outputs) + elementary.like(clip_norm, 1e-6))
@@ -156,33 +163,7 @@ def _dot(X, i, w, o, d, lanes):  # noqa: ARG001
 
 
 def dense_dot(X, i, w, o, d, lanes):  # noqa: ARG001
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = elementary.like(w, 0.0)
-    whole = d - d % LANES
-    for j in range(0, whole, LANES):
-        a0 += X[i, j] * w[o, j]
-        a1 += X[i, j + 1] * w[o, j + 1]
-        a2 += X[i, j + 2] * w[o, j + 2]
-        a3 += X[i, j + 3] * w[o, j + 3]
-        a4 += X[i, j + 4] * w[o, j + 4]
-        a5 += X[i, j + 5] * w[o, j + 5]
-        a6 += X[i, j + 6] * w[o, j + 6]
-        a7 += X[i, j + 7] * w[o, j + 7]
-    rest = d - whole
-    if rest > 0:
-        a0 += X[i, whole] * w[o, whole]
-    if rest > 1:
-        a1 += X[i, whole + 1] * w[o, whole + 1]
-    if rest > 2:
-        a2 += X[i, whole + 2] * w[o, whole + 2]
-    if rest > 3:
-        a3 += X[i, whole + 3] * w[o, whole + 3]
-    if rest > 4:
-        a4 += X[i, whole + 4] * w[o, whole + 4]
-    if rest > 5:
-        a5 += X[i, whole + 5] * w[o, whole + 5]
-    if rest > 6:
-        a6 += X[i, whole + 6] * w[o, whole + 6]
-    return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
+    return _vectors.products(X, (i,), w, o * w.shape[1], d)[0]
 
 
 def sparse_dot(X, i, w, o, d, lanes):  # noqa: ARG001
@@ -197,7 +178,7 @@ def sparse_dot(X, i, w, o, d, lanes):  # noqa: ARG001
 
 
 def add_row(X, i, c, g, o, d):
-    """Add c times row i of X to row o of g."""
+    """Add c times row i of X to row o of g, which `padded` makes wide enough."""
     raise NotImplementedError("numba calls one of the following")
 
 
@@ -207,13 +188,19 @@ def _add_row(X, i, c, g, o, d):  # noqa: ARG001
 
 
 def add_dense(X, i, c, g, o, d):
-    for j in range(d):
-        g[o, j] += c * X[i, j]
+    _vectors.add_rows(X, (i,), (c,), g, o * g.shape[1], d)
 
 
 def add_sparse(X, i, c, g, o, d):  # noqa: ARG001
     for q in range(X.indptr[i], X.indptr[i + 1]):
         g[o, X.indices[q]] += c * X.data[q]
+
+
+@register_jitable
+def padded(outputs, params):
+    """How many numbers there are in rows of sums: each output's stand in whole vectors, and then the intercept's."""
+    d = len(params) // outputs - 1
+    return outputs * (-(-d // LANES) * LANES + 1)
 
 
 def parts(X, count):
@@ -278,18 +265,18 @@ def sum_parts(
     """Parts begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
     X, y, weights = rows.X, rows.y, rows.weights
     network = order.halves(len(y))
-    models = params.reshape(outputs, -1)
-    p, c, lanes = room(outputs, params)
+    models = params.reshape(outputs, len(params) // outputs)
+    work = room(outputs, params)
     size = count if parts(X, count) == 1 else BLOCK
     for part in range(begin, end):
-        g = sums[part].reshape(outputs, -1)
+        g = sums[part].reshape(outputs, sums.shape[1] // outputs)
         g[:] = 0
         position = first + part * size
         last = min(first + count, position + size)
         while position < last:
             k = (offset + position) // BLOCK
             block_end = min(last, (k + 1) * BLOCK - offset)
-            epoch_loss[k] = add_rows(
+            epoch_loss[k] = add_gradients(
                 X,
                 y,
                 weights,
@@ -299,19 +286,56 @@ def sum_parts(
                 position,
                 block_end,
                 models,
-                p,
-                c,
-                lanes,
+                work,
                 g,
                 epoch_loss[k],
             )
             position = block_end
 
 
-@register_jitable(**UNCOUNTED)
-def add_rows(X, y, weights, loss, keys, network, first, end, models, p, c, lanes, g, total):
+def add_gradients(X, y, weights, loss, keys, network, first, end, models, work, g, total):
     """Add the gradients of the rows at positions first, ..., end - 1 to g, and return their losses added to total."""
+    raise NotImplementedError("numba calls one of the following")
+
+
+@overload(add_gradients, jit_options=UNCOUNTED)
+def _add_gradients(X, y, weights, loss, keys, network, first, end, models, work, g, total):  # noqa: ARG001
+    return add_by_groups if isinstance(X, types.Array) else add_by_rows
+
+
+def add_by_groups(X, y, weights, loss, keys, network, first, end, models, work, g, total):
+    """GROUP rows side by side: each is read once, for its predictions and for its share of the gradient."""
+    d = X.shape[1]
+    p, c, visits = work[0], work[1], work[3]
+    visit_all(keys, network, len(y), first, end, visits)
+    whole = (end - first) // GROUP * GROUP
+    for at in range(0, whole, GROUP):
+        rows = (visits[at], visits[at + 1], visits[at + 2], visits[at + 3])
+        if len(keys) > 0:
+            fetch_ahead(X, visits, at)
+        for o in range(len(models)):
+            p0, p1, p2, p3 = _vectors.products(X, rows, models, o * (d + 1), d)
+            b = models[o, d]
+            p[0, o], p[1, o], p[2, o], p[3, o] = p0 + b, p1 + b, p2 + b, p3 + b
+        for r in range(GROUP):
+            i = visits[at + r]
+            s = weights[i] if len(weights) > 1 else weights[0]
+            total += s * losses.of_row(loss, p[r], y[i], c[r])
+            for o in range(len(models)):
+                c[r, o] *= s
+        for o in range(len(models)):
+            c0, c1, c2, c3 = c[0, o], c[1, o], c[2, o], c[3, o]
+            _vectors.add_rows(X, rows, (c0, c1, c2, c3), g, o * g.shape[1], d)
+            g[o, -1] = (((g[o, -1] + c0) + c1) + c2) + c3
+    return add_by_rows(
+        X, y, weights, loss, keys, network, first + whole, end, models, work, g, total
+    )
+
+
+@register_jitable(**UNCOUNTED)
+def add_by_rows(X, y, weights, loss, keys, network, first, end, models, work, g, total):
     n, d = len(y), models.shape[1] - 1
+    p, c, lanes = work[0][0], work[1][0], work[2]
     left, bits, right = network
     one = elementary.like(models, 1.0)
     for position in range(first, end):
@@ -319,15 +343,37 @@ def add_rows(X, y, weights, loss, keys, network, first, end, models, p, c, lanes
         total += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
         for o in range(len(c)):
             add_row(X, i, c[o], g, o, d)
-            g[o, d] += c[o]
+            g[o, -1] += c[o]
     return total
+
+
+@register_jitable(**UNCOUNTED)
+def visit_all(keys, network, n, first, end, visits):
+    """The rows at positions first, ..., end - 1, of which there are at most BLOCK."""
+    left, bits, right = network
+    for position in range(first, end):
+        visits[position - first] = visit(position, keys, n, left, bits, right)
+    for at in range(end - first, end - first + AHEAD):
+        visits[at] = visits[end - first - 1]
+
+
+@register_jitable(**UNCOUNTED)
+def fetch_ahead(X, visits, at):
+    """Have the rows brought to the cache that come AHEAD of those at these visits."""
+    for r in range(at + AHEAD, at + AHEAD + GROUP):
+        _vectors.prefetch(X, visits[r], X.shape[1])
 
 
 @register_jitable
 def room(outputs, like_these):
-    """Room for a row's predictions, their derivatives, and the lanes of its products."""
+    """Room for the predictions of a group of rows, their derivatives, the lanes of a product, and a block's visits."""
     dtype = like_these.dtype
-    return np.empty(outputs, dtype), np.empty(outputs, dtype), np.empty(LANES, dtype)
+    return (
+        np.empty((GROUP, outputs), dtype),
+        np.empty((GROUP, outputs), dtype),
+        np.empty(LANES, dtype),
+        np.empty(BLOCK + AHEAD + GROUP, np.int64),
+    )
 
 
 def per_sample(
@@ -351,6 +397,32 @@ def per_sample(
     offset,
     slopes,
 ):
+    work = room(outputs, params)
+    width = len(params) // outputs
+    grouped = 0
+    if optimizers.plain(rule) and penalty.l1 == 0 and penalty.l2 == 0:
+        grouped = len(rows.y) // GROUP * GROUP
+        w = np.zeros((outputs, padded(outputs, params) // outputs), params.dtype)
+        steps = step_by_groups(
+            rows.X,
+            rows.y,
+            rows.weights,
+            loss,
+            keys,
+            grouped,
+            fit_intercept,
+            params.reshape(outputs, width),
+            w,
+            total,
+            averages_after,
+            steps,
+            numbers,
+            before,
+            epoch_loss,
+            offset,
+            slopes.reshape(outputs, width),
+            work,
+        )
     return step_by_rows(
         kernels,
         rows.X,
@@ -360,10 +432,11 @@ def per_sample(
         rule,
         penalty,
         keys,
+        grouped,
         outputs,
         fit_intercept,
         params,
-        params.reshape(outputs, -1),
+        params.reshape(outputs, width),
         slots,
         total,
         averages_after,
@@ -373,9 +446,212 @@ def per_sample(
         epoch_loss,
         offset,
         slopes,
-        slopes.reshape(outputs, -1),
-        room(outputs, params),
+        slopes.reshape(outputs, width),
+        work,
     )
+
+
+@register_jitable(**UNCOUNTED)
+def step_by_groups(
+    X,
+    y,
+    weights,
+    loss,
+    keys,
+    grouped,
+    fit_intercept,
+    models,
+    w,
+    total,
+    averages_after,
+    steps,
+    numbers,
+    before,
+    epoch_loss,
+    offset,
+    slopes,
+    work,
+):
+    """The steps of the first `grouped` positions, as `gdfast.order` says. w, wide enough for vectors, has the models."""
+    n, d = X.shape
+    network = order.halves(n)
+    visits = work[3]
+    one = elementary.like(models, 1.0 if fit_intercept else 0.0)
+    for o in range(len(models)):
+        for j in range(d):
+            w[o, j] = models[o, j]
+        w[o, -1] = models[o, d]
+    for k in range(len(epoch_loss)):
+        block_loss = epoch_loss[k]
+        first = max(0, k * BLOCK - offset)
+        end = min(grouped, (k + 1) * BLOCK - offset)
+        if first < end:
+            visit_all(keys, network, n, first, end, visits)
+        for at in range(0, end - first, GROUP):
+            i = (visits[at], visits[at + 1], visits[at + 2], visits[at + 3])
+            if len(keys) > 0:
+                fetch_ahead(X, visits, at)
+            e = steps - before
+            r0, r1, r2, r3 = (
+                rate(numbers, e),
+                rate(numbers, e + 1),
+                rate(numbers, e + 2),
+                rate(numbers, e + 3),
+            )
+            s0, s1, s2, s3 = (
+                weight(weights, i[0]),
+                weight(weights, i[1]),
+                weight(weights, i[2]),
+                weight(weights, i[3]),
+            )
+            l0, l1, l2, l3 = step_group(
+                X,
+                y,
+                i,
+                (s0, s1, s2, s3),
+                (r0 * s0, r1 * s1, r2 * s2, r3 * s3),
+                one,
+                loss,
+                w,
+                work,
+                slopes,
+                first + at + GROUP == n,
+                total,
+                steps - averages_after,
+            )
+            block_loss += l0
+            block_loss += l1
+            block_loss += l2
+            block_loss += l3
+            steps += GROUP
+        epoch_loss[k] = block_loss
+    for o in range(len(models)):
+        for j in range(d):
+            models[o, j] = w[o, j]
+        models[o, d] = w[o, -1]
+    return steps
+
+
+@register_jitable(**UNCOUNTED)
+def rate(numbers, step):
+    return numbers[min(step, len(numbers) - 1), 0]
+
+
+@register_jitable(**UNCOUNTED)
+def weight(weights, i):
+    return weights[i] if len(weights) > 1 else weights[0]
+
+
+def step_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):
+    """The steps of a group of rows i, with weights s and rates a times s; return their losses."""
+    raise NotImplementedError("numba calls one of the following")
+
+
+@overload(step_group, jit_options=UNCOUNTED)
+def _step_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):  # noqa: ARG001
+    return joint_group if hasattr(loss.instance_class, "of_row") else group_of_losses
+
+
+def group_of_losses(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):  # noqa: ARG001
+    d = X.shape[1]
+    a0, a1, a2, a3 = a
+    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
+    h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
+    h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
+    h32 = a2 * (h32 + one)
+    l0 = l1 = l2 = l3 = elementary.like(w, 0.0)
+    for o in range(len(w)):
+        if o > 0:
+            p0, p1, p2, p3 = _vectors.products(X, i, w, o * w.shape[1], d)
+        b = w[o, -1]
+        q = p0 + b
+        d0, v0 = losses.gradient(loss, q, y[i[0], o]), losses.value(loss, q, y[i[0], o])
+        q = (p1 + b) - d0 * h10
+        d1, v1 = losses.gradient(loss, q, y[i[1], o]), losses.value(loss, q, y[i[1], o])
+        q = ((p2 + b) - d0 * h20) - d1 * h21
+        d2, v2 = losses.gradient(loss, q, y[i[2], o]), losses.value(loss, q, y[i[2], o])
+        q = (((p3 + b) - d0 * h30) - d1 * h31) - d2 * h32
+        d3, v3 = losses.gradient(loss, q, y[i[3], o]), losses.value(loss, q, y[i[3], o])
+        if o == 0:
+            l0, l1, l2, l3 = v0, v1, v2, v3
+        else:
+            l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
+        if last:
+            slope(X, i[3], s[3] * d3, one, slopes, o)
+        move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, total, averaged)
+    return s[0] * l0, s[1] * l1, s[2] * l2, s[3] * l3
+
+
+def joint_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):
+    d = X.shape[1]
+    p, c = work[0], work[1]
+    a0, a1, a2, a3 = a
+    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
+    h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
+    h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
+    h32 = a2 * (h32 + one)
+    for o in range(len(w)):
+        if o > 0:
+            p0, p1, p2, p3 = _vectors.products(X, i, w, o * w.shape[1], d)
+        b = w[o, -1]
+        p[0, o], p[1, o], p[2, o], p[3, o] = p0 + b, p1 + b, p2 + b, p3 + b
+    l0 = losses.of_row(loss, p[0], y[i[0]], c[0])
+    for o in range(len(w)):
+        p[1, o] -= c[0, o] * h10
+        p[2, o] -= c[0, o] * h20
+        p[3, o] -= c[0, o] * h30
+    l1 = losses.of_row(loss, p[1], y[i[1]], c[1])
+    for o in range(len(w)):
+        p[2, o] -= c[1, o] * h21
+        p[3, o] -= c[1, o] * h31
+    l2 = losses.of_row(loss, p[2], y[i[2]], c[2])
+    for o in range(len(w)):
+        p[3, o] -= c[2, o] * h32
+    l3 = losses.of_row(loss, p[3], y[i[3]], c[3])
+    for o in range(len(w)):
+        if last:
+            slope(X, i[3], s[3] * c[3, o], one, slopes, o)
+        move(
+            X,
+            i,
+            (a0 * c[0, o], a1 * c[1, o], a2 * c[2, o], a3 * c[3, o]),
+            one,
+            w,
+            o,
+            total,
+            averaged,
+        )
+    return s[0] * l0, s[1] * l1, s[2] * l2, s[3] * l3
+
+
+@register_jitable(**UNCOUNTED)
+def slope(X, i, c, one, slopes, o):
+    """The gradient of row i by the params of output o."""
+    d = X.shape[1]
+    for j in range(d):
+        slopes[o, j] = c * X[i, j]
+    slopes[o, d] = one * c
+
+
+@register_jitable(**UNCOUNTED)
+def move(X, i, c, one, w, o, total, averaged):
+    """Take c times the rows from the weights of output o; `averaged` of the steps before are in the total."""
+    d = X.shape[1]
+    c0, c1, c2, c3 = c
+    first = o * w.shape[1]
+    if len(total) == 0 or averaged + GROUP <= 0:
+        _vectors.add_rows(X, i, (-c0, -c1, -c2, -c3), w, first, d)
+        if one != 0:
+            w[o, -1] = (((w[o, -1] - c0) - c1) - c2) - c3
+        return
+    for r in range(GROUP):
+        _vectors.add_rows(X, (i[r],), (-c[r],), w, first, d)
+        if one != 0:
+            w[o, -1] -= c[r]
+        if averaged + r >= 0:
+            for j in range(d):
+                total[o * (d + 1) + j] += w[o, j]
+            total[o * (d + 1) + d] += w[o, -1]
 
 
 @register_jitable(**UNCOUNTED)
@@ -388,6 +664,7 @@ def step_by_rows(
     rule,
     penalty,
     keys,
+    grouped,
     outputs,
     fit_intercept,
     params,
@@ -406,19 +683,16 @@ def step_by_rows(
 ):
     n, d = X.shape
     left, bits, right = order.halves(n)
-    p, c, lanes = work
+    p, c, lanes = work[0][0], work[1][0], work[2]
     one = elementary.like(params, 1.0)
-    for k in range(len(epoch_loss)):
+    for k in range((offset + grouped) // BLOCK, len(epoch_loss)):
         block_loss = epoch_loss[k]
-        for position in range(max(0, k * BLOCK - offset), min(n, (k + 1) * BLOCK - offset)):
+        for position in range(max(grouped, k * BLOCK - offset), min(n, (k + 1) * BLOCK - offset)):
             i = visit(position, keys, n, left, bits, right)
             block_loss += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
             if position == n - 1:
-                for j in range(len(slopes)):
-                    slopes[j] = 0
                 for o in range(outputs):
-                    add_row(X, i, c[o], last, o, d)
-                    last[o, d] += c[o]
+                    slope(X, i, c[o], one, last, o)
                 kernels.decay(penalty, params, outputs, fit_intercept, slopes)
                 kernels.least_slopes(penalty, params, outputs, slopes, slopes)
             steps += 1
@@ -476,7 +750,8 @@ def lazily(
     n, d = len(y), X.features
     left, bits, right = order.halves(n)
     models = params.reshape(outputs, -1)
-    p, c, lanes = room(outputs, params)
+    work = room(outputs, params)
+    p, c, lanes = work[0][0], work[1][0], work[2]
     sums = np.zeros_like(models)
     seen = np.zeros_like(models)
     marks = np.zeros(d, np.int64)
@@ -570,16 +845,23 @@ def tree(parts):
 
 
 @register_jitable
-def mean_gradient(sums, count, grad):
+def mean_gradient(sums, count, outputs, grad):
     total = tree(sums)
-    for j in range(len(grad)):
-        grad[j] = total[j] / grad.dtype.type(count)
+    width, padded_width = len(grad) // outputs, len(total) // outputs
+    size = grad.dtype.type(count)
+    for o in range(outputs):
+        for j in range(width - 1):
+            grad[o * width + j] = total[o * padded_width + j] / size
+        grad[(o + 1) * width - 1] = total[(o + 1) * padded_width - 1] / size
 
 
 for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum_of_outputs)):
     generic = getattr(losses, name)
     overload(generic, jit_options=UNCOUNTED)(by_type(generic, name, default))
 overload(optimizers.step, jit_options=UNCOUNTED)(by_type(optimizers.step, "step"))
+overload(optimizers.plain, jit_options=UNCOUNTED)(
+    by_type(optimizers.plain, "plain", optimizers.never)
+)
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     overload_method(KernelsType, name, **METHOD_OPTIONS.get(name, {}))(always(method))
 for helper in (
@@ -784,7 +1066,7 @@ class Threaded(_numpy.Numpy):
         offset: int,
     ) -> Any:
         """The sum of the gradients of the rows at these positions."""
-        sums = np.empty((parts(rows.X, count), len(params)), params.dtype)
+        sums = np.empty((parts(rows.X, count), padded(outputs, params)), params.dtype)
 
         def fill(part: slice) -> None:
             _sum_parts(
@@ -803,7 +1085,9 @@ class Threaded(_numpy.Numpy):
             )
 
         _numpy.in_threads(fill, even_parts(len(sums), self.threads), self.threads)
-        return order.tree(sums)
+        by_output = order.tree(sums).reshape(outputs, -1)
+        d = len(params) // outputs - 1
+        return np.delete(by_output, np.s_[d:-1], axis=1).ravel()
 
 
 def even_parts(tasks: int, threads: int) -> list[slice]:

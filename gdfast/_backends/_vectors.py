@@ -1,0 +1,250 @@
+"""The numba backend's loops over features: LANES numbers at a time, as LLVM vectors, in the canonical order.
+
+numba's own loops of that order stay scalar. LLVM lowers the vectors to what the processor has, and neither reorders
+nor fuses what it is not told to. Where there are fewer than SMALL features, numbers go one by one: their sum from left
+to right is the same in bits, and what is waited for is shorter.
+
+Arrays are in C order. Rows are given by a tuple of their numbers, others by where their first number stands.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from gdfast.order import LANES
+
+SMALL = 4
+CACHE_LINE = 64  # bytes
+INDEX = ir.IntType(64)
+
+
+def index(number: int) -> ir.Constant:
+    return ir.Constant(INDEX, number)
+
+
+class Emitter:
+    """Emits loops over d features."""
+
+    def __init__(self, context: Any, builder: Any, number: Any) -> None:
+        self.context, self.builder = context, builder
+        self.number = context.get_value_type(number)
+        self.bytes = context.get_abi_sizeof(self.number)
+        self.vector = ir.VectorType(self.number, LANES)
+
+    def at(self, array_type: Any, array: Any, first: Any) -> Any:
+        """The address of an array's number."""
+        data = self.context.make_array(array_type)(self.context, self.builder, array).data
+        return self.builder.gep(data, [first])
+
+    def row(self, matrix_type: Any, matrix: Any, i: Any) -> Any:
+        """The address of a matrix's row."""
+        shape = self.context.make_array(matrix_type)(self.context, self.builder, matrix).shape
+        columns = self.builder.extract_value(shape, 1)
+        return self.at(matrix_type, matrix, self.builder.mul(i, columns))
+
+    def rows(self, matrix_type: Any, matrix: Any, rows: Any) -> list[Any]:
+        return [self.row(matrix_type, matrix, i) for i in cgutils.unpack_tuple(self.builder, rows)]
+
+    def load(self, address: Any, j: Any, kind: Any, mask: Any) -> Any:
+        """One number, or a vector of them with 0 where the mask says so."""
+        builder = self.builder
+        place = builder.bitcast(builder.gep(address, [j]), kind.as_pointer())
+        if mask is None:
+            return builder.load(place, align=self.bytes)
+        load = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(kind, [place.type, ir.IntType(32), mask.type, kind]),
+            f"llvm.masked.load.v{LANES}f{8 * self.bytes}.p0",
+        )
+        align = ir.Constant(ir.IntType(32), self.bytes)
+        return builder.call(load, [place, align, mask, ir.Constant(kind, None)])
+
+    def store(self, value: Any, address: Any, j: Any) -> None:
+        place = self.builder.bitcast(self.builder.gep(address, [j]), value.type.as_pointer())
+        self.builder.store(value, place, align=self.bytes)
+
+    def each(self, value: Any, kind: Any) -> Any:
+        """A number as it is, or in all lanes."""
+        if kind is self.number:
+            return value
+        return self.splat(value, kind)
+
+    def splat(self, value: Any, kind: Any) -> Any:
+        one = self.builder.insert_element(
+            ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+        )
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+        return self.builder.shuffle_vector(one, one, zeros)
+
+    def for_all(self, d: Any, body: Any, after: Any = lambda kind: None) -> None:
+        """Emit body(j, kind, mask) for all features j, and then after(kind): one by one, or for vectors."""
+        builder = self.builder
+        small = builder.icmp_signed("<", d, index(SMALL))
+        with builder.if_else(small, likely=False) as (then, otherwise):
+            with then:
+                with cgutils.for_range(builder, d) as loop:
+                    body(loop.index, self.number, None)
+                after(self.number)
+            with otherwise:
+                whole = builder.and_(d, index(-LANES))
+                with cgutils.for_range_slice(builder, index(0), whole, index(LANES), INDEX) as (
+                    j,
+                    _,
+                ):
+                    body(j, self.vector, None)
+                rest = builder.sub(d, whole)
+                with builder.if_then(builder.icmp_signed(">", rest, index(0))):
+                    lanes = ir.VectorType(INDEX, LANES)
+                    numbers = ir.Constant(lanes, [index(lane) for lane in range(LANES)])
+                    body(
+                        whole,
+                        self.vector,
+                        builder.icmp_signed("<", numbers, self.splat(rest, lanes)),
+                    )
+                after(self.vector)
+
+    def shuffled(self, a: Any, b: Any, *lanes: int) -> Any:
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def sum_pairs(self, a: Any, b: Any, *lanes: int) -> Any:
+        """The sums of those lanes and their neighbours, `step` further on."""
+        step, *lanes = lanes
+        right = [lane + step for lane in lanes]
+        return self.builder.fadd(self.shuffled(a, b, *lanes), self.shuffled(a, b, *right))
+
+    def sums(self, a: list[Any]) -> list[Any]:
+        """Of each of these vectors the sum of the lanes, four at a time."""
+        found: list[Any] = []
+        for first in range(0, len(a), 4):
+            some = a[first : first + 4]
+            count = len(some)
+            some += [some[-1]] * (4 - count)
+            pairs = [self.sum_pairs(*some[k : k + 2], 1, 0, 8, 2, 10, 4, 12, 6, 14) for k in (0, 2)]
+            fours = self.sum_pairs(*pairs, 2, 0, 1, 8, 9, 4, 5, 12, 13)
+            whole = self.sum_pairs(fours, fours, 4, 0, 1, 2, 3)
+            found += [
+                self.builder.extract_element(whole, ir.Constant(ir.IntType(32), k))
+                for k in range(count)
+            ]
+        return found
+
+    def products(self, pairs: list[tuple[Any, Any]], d: Any) -> list[Any]:
+        """The products of vectors with one another, given by their addresses."""
+        builder = self.builder
+        found = [cgutils.alloca_once(builder, self.number) for _ in pairs]
+        sums = {
+            kind: [cgutils.alloca_once(builder, kind) for _ in pairs]
+            for kind in (self.number, self.vector)
+        }
+        for kind, places in sums.items():
+            for place in places:
+                builder.store(ir.Constant(kind, None), place)
+
+        def add(j: Any, kind: Any, mask: Any) -> None:
+            loaded = {id(p): self.load(p, j, kind, mask) for pair in pairs for p in pair}
+            for (a, b), place in zip(pairs, sums[kind], strict=True):
+                term = builder.fmul(loaded[id(a)], loaded[id(b)])
+                builder.store(builder.fadd(builder.load(place), term), place)
+
+        def end(kind: Any) -> None:
+            parts = [builder.load(place) for place in sums[kind]]
+            for part, place in zip(
+                parts if kind is self.number else self.sums(parts), found, strict=True
+            ):
+                builder.store(part, place)
+
+        self.for_all(d, add, end)
+        return [builder.load(place) for place in found]
+
+    def packed(self, signature: Any, numbers: list[Any]) -> Any:
+        return self.context.make_tuple(self.builder, signature.return_type, numbers)
+
+
+@intrinsic
+def products(_typing, X, rows, w, first, d):
+    """The product of each of the rows with the numbers of w from `first` on."""
+
+    def generate(context, builder, signature, arguments):
+        X_, rows_, w_, first_, d_ = arguments
+        emit = Emitter(context, builder, X.dtype)
+        right = emit.at(w, w_, first_)
+        found = emit.products([(x, right) for x in emit.rows(X, X_, rows_)], d_)
+        return emit.packed(signature, found)
+
+    signature = types.UniTuple(X.dtype, len(rows))(X, rows, w, types.int64, types.int64)
+    return signature, generate
+
+
+@intrinsic
+def group_products(_typing, X, rows, w, first, d):
+    """The same, and then the products of the rows with those before them: (1, 0), (2, 0), (2, 1), (3, 0), ..."""
+
+    def generate(context, builder, signature, arguments):
+        X_, rows_, w_, first_, d_ = arguments
+        emit = Emitter(context, builder, X.dtype)
+        right = emit.at(w, w_, first_)
+        x = emit.rows(X, X_, rows_)
+        pairs = [(x[i], x[j]) for i in range(len(x)) for j in range(i)]
+        found = emit.products([*((row, right) for row in x), *pairs], d_)
+        return emit.packed(signature, found)
+
+    count = len(rows) * (len(rows) + 1) // 2
+    signature = types.UniTuple(X.dtype, count)(X, rows, w, types.int64, types.int64)
+    return signature, generate
+
+
+@intrinsic
+def add_rows(_typing, X, rows, c, g, first, d):
+    """Add c times the rows, one after the other, to the numbers of g from `first` on.
+
+    g must have room for whole vectors: what stands between d and the next multiple of LANES is lost.
+    """
+
+    def generate(context, builder, _signature, arguments):
+        X_, rows_, c_, g_, first_, d_ = arguments
+        emit = Emitter(context, builder, X.dtype)
+        factors = cgutils.unpack_tuple(builder, c_)
+        left = emit.at(g, g_, first_)
+        x = emit.rows(X, X_, rows_)
+        spread = {
+            kind: [emit.each(factor, kind) for factor in factors]
+            for kind in (emit.number, emit.vector)
+        }
+
+        def add(j, kind, mask):
+            total = emit.load(left, j, kind, mask)
+            for row, factor in zip(x, spread[kind], strict=True):
+                total = builder.fadd(total, builder.fmul(factor, emit.load(row, j, kind, mask)))
+            emit.store(total, left, j)
+
+        emit.for_all(d_, add)
+        return context.get_dummy_value()
+
+    signature = types.void(X, rows, c, g, types.int64, types.int64)
+    return signature, generate
+
+
+@intrinsic
+def prefetch(_typing, X, i, d):
+    """Have row i of X brought to the cache."""
+
+    def generate(context, builder, _signature, arguments):
+        X_, i_, d_ = arguments
+        emit = Emitter(context, builder, X.dtype)
+        first = builder.bitcast(emit.row(X, X_, i_), cgutils.voidptr_t)
+        size = builder.mul(d_, index(emit.bytes))
+        flag = ir.IntType(32)
+        fetch = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            (cgutils.voidptr_t,),
+            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag]),
+        )
+        with cgutils.for_range_slice(builder, index(0), size, index(CACHE_LINE), INDEX) as (at, _):
+            read, near, data = (ir.Constant(flag, k) for k in (0, 3, 1))
+            builder.call(fetch, [builder.gep(first, [at]), read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(X, types.int64, types.int64), generate
