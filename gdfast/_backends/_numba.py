@@ -22,7 +22,7 @@ from numba.extending import (
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops, _numpy, _vectors, is_jitted
-from gdfast._backends._jit import always, by_type, compiled, jitted
+from gdfast._backends._jit import always, bare, by_type, compiled, jitted
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
 
@@ -32,6 +32,8 @@ BLOCK, GROUP, LANES = order.BLOCK, order.GROUP, order.LANES
 AHEAD = 8  # how many rows before its turn a shuffled one is fetched
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
+# Where a call would cost more than what is computed: an array is passed as ten words.
+INLINED: Any = {"forceinline": True, **UNCOUNTED}
 METHOD_OPTIONS: Any = {
     name: {"jit_options": UNCOUNTED} for name in ("add", "numbers_of", "penalised_step", "step")
 }
@@ -157,7 +159,7 @@ def dot(X, i, w, o, d, lanes):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(dot, jit_options=UNCOUNTED)
+@overload(dot, jit_options=INLINED)
 def _dot(X, i, w, o, d, lanes):  # noqa: ARG001
     return dense_dot if isinstance(X, types.Array) else sparse_dot
 
@@ -182,7 +184,7 @@ def add_row(X, i, c, g, o, d):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(add_row, jit_options=UNCOUNTED)
+@overload(add_row, jit_options=INLINED)
 def _add_row(X, i, c, g, o, d):  # noqa: ARG001
     return add_dense if isinstance(X, types.Array) else add_sparse
 
@@ -231,7 +233,7 @@ def row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(row_loss, jit_options=UNCOUNTED)
+@overload(row_loss, jit_options=INLINED)
 def _row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
     return joint_loss if hasattr(loss.instance_class, "of_row") else sum_of_losses
 
@@ -357,7 +359,7 @@ def visit_all(keys, network, n, first, end, visits):
         visits[at] = visits[end - first - 1]
 
 
-@register_jitable(**UNCOUNTED)
+@register_jitable(**INLINED)
 def fetch_ahead(X, visits, at):
     """Have the rows brought to the cache that come AHEAD of those at these visits."""
     for r in range(at + AHEAD, at + AHEAD + GROUP):
@@ -532,12 +534,12 @@ def step_by_groups(
     return steps
 
 
-@register_jitable(**UNCOUNTED)
+@register_jitable(**INLINED)
 def rate(numbers, step):
     return numbers[min(step, len(numbers) - 1), 0]
 
 
-@register_jitable(**UNCOUNTED)
+@register_jitable(**INLINED)
 def weight(weights, i):
     return weights[i] if len(weights) > 1 else weights[0]
 
@@ -547,7 +549,7 @@ def step_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged)
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(step_group, jit_options=UNCOUNTED)
+@overload(step_group, jit_options=INLINED)
 def _step_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):  # noqa: ARG001
     return joint_group if hasattr(loss.instance_class, "of_row") else group_of_losses
 
@@ -633,7 +635,7 @@ def slope(X, i, c, one, slopes, o):
     slopes[o, d] = one * c
 
 
-@register_jitable(**UNCOUNTED)
+@register_jitable(**INLINED)
 def move(X, i, c, one, w, o, total, averaged):
     """Take c times the rows from the weights of output o; `averaged` of the steps before are in the total."""
     d = X.shape[1]
@@ -857,11 +859,8 @@ def mean_gradient(sums, count, outputs, grad):
 
 for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum_of_outputs)):
     generic = getattr(losses, name)
-    overload(generic, jit_options=UNCOUNTED)(by_type(generic, name, default))
+    overload(generic, jit_options=INLINED)(by_type(generic, name, default))
 overload(optimizers.step, jit_options=UNCOUNTED)(by_type(optimizers.step, "step"))
-overload(optimizers.plain, jit_options=UNCOUNTED)(
-    by_type(optimizers.plain, "plain", optimizers.never)
-)
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     overload_method(KernelsType, name, **METHOD_OPTIONS.get(name, {}))(always(method))
 for helper in (
@@ -884,6 +883,13 @@ for helper in (
     penalties.step,
 ):
     register_jitable(helper)
+
+
+@overload(optimizers.plain, jit_options=UNCOUNTED)
+def plain(self):
+    if hasattr(self.instance_class, "plain"):
+        return bare(self.instance_class.plain)
+    return lambda self: False  # noqa: ARG005
 
 
 @overload(elementary.like)
