@@ -35,7 +35,8 @@ UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
 INLINED: Any = {"forceinline": True, **UNCOUNTED}
 METHOD_OPTIONS: Any = {
-    name: {"jit_options": UNCOUNTED} for name in ("add", "numbers_of", "penalised_step", "step")
+    name: {"jit_options": INLINED}
+    for name in ("add", "numbers_of", "penalised_step", "step", "decay", "within")
 }
 
 
@@ -218,14 +219,24 @@ def _parts(X, count):  # noqa: ARG001
 
 
 @register_jitable(**UNCOUNTED)
-def visit(position, keys, n, left_mask, right_bits, right_mask):
-    """The row at this position of the epoch."""
+def visit_all(keys, n, first, end, visits):
+    """The rows at positions first, ..., end - 1, and after them the last of these again, for who looks ahead."""
+    count = end - first
     if len(keys) == 0:
-        return position
-    i = order.feistel(np.uint64(position), keys, left_mask, right_bits, right_mask)
-    while i >= np.uint64(n):
-        i = order.feistel(i, keys, left_mask, right_bits, right_mask)
-    return np.int64(i)
+        for at in range(count):
+            visits[at] = first + at
+    else:
+        left, bits, right = order.halves(n)
+        key = (keys[0], keys[1], keys[2], keys[3], keys[4], keys[5])
+        for at in range(count):
+            i = np.uint64(first + at)
+            visits[at] = np.int64(order.feistel(i, key, left, bits, right))
+        for at in range(count):
+            while visits[at] >= n:
+                i = np.uint64(visits[at])
+                visits[at] = np.int64(order.feistel(i, key, left, bits, right))
+    for at in range(count, count + AHEAD):
+        visits[at] = visits[count - 1]
 
 
 def row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
@@ -266,7 +277,6 @@ def sum_parts(
 ):
     """Parts begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
     X, y, weights = rows.X, rows.y, rows.weights
-    network = order.halves(len(y))
     models = params.reshape(outputs, len(params) // outputs)
     work = room(outputs, params)
     size = count if parts(X, count) == 1 else BLOCK
@@ -278,15 +288,15 @@ def sum_parts(
         while position < last:
             k = (offset + position) // BLOCK
             block_end = min(last, (k + 1) * BLOCK - offset)
+            visit_all(keys, len(y), position, block_end, work[3])
             epoch_loss[k] = add_gradients(
                 X,
                 y,
                 weights,
                 loss,
-                keys,
-                network,
-                position,
-                block_end,
+                0,
+                block_end - position,
+                len(keys) > 0,
                 models,
                 work,
                 g,
@@ -295,25 +305,24 @@ def sum_parts(
             position = block_end
 
 
-def add_gradients(X, y, weights, loss, keys, network, first, end, models, work, g, total):
-    """Add the gradients of the rows at positions first, ..., end - 1 to g, and return their losses added to total."""
+def add_gradients(X, y, weights, loss, first, end, shuffled, models, work, g, total):
+    """Add the gradients of the rows at visits first, ..., end - 1 to g, and return their losses added to total."""
     raise NotImplementedError("numba calls one of the following")
 
 
 @overload(add_gradients, jit_options=UNCOUNTED)
-def _add_gradients(X, y, weights, loss, keys, network, first, end, models, work, g, total):  # noqa: ARG001
+def _add_gradients(X, y, weights, loss, first, end, shuffled, models, work, g, total):  # noqa: ARG001
     return add_by_groups if isinstance(X, types.Array) else add_by_rows
 
 
-def add_by_groups(X, y, weights, loss, keys, network, first, end, models, work, g, total):
+def add_by_groups(X, y, weights, loss, first, end, shuffled, models, work, g, total):
     """GROUP rows side by side: each is read once, for its predictions and for its share of the gradient."""
     d = X.shape[1]
     p, c, visits = work[0], work[1], work[3]
-    visit_all(keys, network, len(y), first, end, visits)
-    whole = (end - first) // GROUP * GROUP
-    for at in range(0, whole, GROUP):
+    whole = end - (end - first) % GROUP
+    for at in range(first, whole, GROUP):
         rows = (visits[at], visits[at + 1], visits[at + 2], visits[at + 3])
-        if len(keys) > 0:
+        if shuffled:
             fetch_ahead(X, visits, at)
         for o in range(len(models)):
             p0, p1, p2, p3 = _vectors.products(X, rows, models, o * (d + 1), d)
@@ -329,34 +338,20 @@ def add_by_groups(X, y, weights, loss, keys, network, first, end, models, work, 
             c0, c1, c2, c3 = c[0, o], c[1, o], c[2, o], c[3, o]
             _vectors.add_rows(X, rows, (c0, c1, c2, c3), g, o * g.shape[1], d)
             g[o, -1] = (((g[o, -1] + c0) + c1) + c2) + c3
-    return add_by_rows(
-        X, y, weights, loss, keys, network, first + whole, end, models, work, g, total
-    )
+    return add_by_rows(X, y, weights, loss, whole, end, shuffled, models, work, g, total)
 
 
 @register_jitable(**UNCOUNTED)
-def add_by_rows(X, y, weights, loss, keys, network, first, end, models, work, g, total):
-    n, d = len(y), models.shape[1] - 1
+def add_by_rows(X, y, weights, loss, first, end, shuffled, models, work, g, total):
+    d = models.shape[1] - 1
     p, c, lanes = work[0][0], work[1][0], work[2]
-    left, bits, right = network
     one = elementary.like(models, 1.0)
-    for position in range(first, end):
-        i = visit(position, keys, n, left, bits, right)
+    for i in work[3][first:end]:
         total += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
         for o in range(len(c)):
             add_row(X, i, c[o], g, o, d)
             g[o, -1] += c[o]
     return total
-
-
-@register_jitable(**UNCOUNTED)
-def visit_all(keys, network, n, first, end, visits):
-    """The rows at positions first, ..., end - 1, of which there are at most BLOCK."""
-    left, bits, right = network
-    for position in range(first, end):
-        visits[position - first] = visit(position, keys, n, left, bits, right)
-    for at in range(end - first, end - first + AHEAD):
-        visits[at] = visits[end - first - 1]
 
 
 @register_jitable(**INLINED)
@@ -476,7 +471,6 @@ def step_by_groups(
 ):
     """The steps of the first `grouped` positions, as `gdfast.order` says. w, wide enough for vectors, has the models."""
     n, d = X.shape
-    network = order.halves(n)
     visits = work[3]
     one = elementary.like(models, 1.0 if fit_intercept else 0.0)
     for o in range(len(models)):
@@ -488,7 +482,7 @@ def step_by_groups(
         first = max(0, k * BLOCK - offset)
         end = min(grouped, (k + 1) * BLOCK - offset)
         if first < end:
-            visit_all(keys, network, n, first, end, visits)
+            visit_all(keys, n, first, end, visits)
         for at in range(0, end - first, GROUP):
             i = (visits[at], visits[at + 1], visits[at + 2], visits[at + 3])
             if len(keys) > 0:
@@ -684,13 +678,15 @@ def step_by_rows(
     work,
 ):
     n, d = X.shape
-    left, bits, right = order.halves(n)
-    p, c, lanes = work[0][0], work[1][0], work[2]
+    p, c, lanes, visits = work[0][0], work[1][0], work[2], work[3]
     one = elementary.like(params, 1.0)
     for k in range((offset + grouped) // BLOCK, len(epoch_loss)):
         block_loss = epoch_loss[k]
-        for position in range(max(grouped, k * BLOCK - offset), min(n, (k + 1) * BLOCK - offset)):
-            i = visit(position, keys, n, left, bits, right)
+        first = max(grouped, k * BLOCK - offset)
+        end = min(n, (k + 1) * BLOCK - offset)
+        visit_all(keys, n, first, end, visits)
+        for position in range(first, end):
+            i = visits[position - first]
             block_loss += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
             if position == n - 1:
                 for o in range(outputs):
@@ -750,10 +746,9 @@ def lazily(
     """An epoch of steps that touch only the columns of their rows: `gdfast._backends._numpy.Lazy` says how."""
     X, y, weights = rows.X, rows.y, rows.weights
     n, d = len(y), X.features
-    left, bits, right = order.halves(n)
     models = params.reshape(outputs, -1)
     work = room(outputs, params)
-    p, c, lanes = work[0][0], work[1][0], work[2]
+    p, c, lanes, visits = work[0][0], work[1][0], work[2], work[3]
     sums = np.zeros_like(models)
     seen = np.zeros_like(models)
     marks = np.zeros(d, np.int64)
@@ -769,7 +764,9 @@ def lazily(
         steps += 1
         count = 0
         for position in range(first, end):
-            i = visit(position, keys, n, left, bits, right)
+            if position % BLOCK == 0:
+                visit_all(keys, n, position, min(n, position + BLOCK), visits)
+            i = visits[position % BLOCK]
             for q in range(X.indptr[i], X.indptr[i + 1]):
                 j = X.indices[q]
                 if marks[j] != steps:
@@ -860,7 +857,7 @@ def mean_gradient(sums, count, outputs, grad):
 for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum_of_outputs)):
     generic = getattr(losses, name)
     overload(generic, jit_options=INLINED)(by_type(generic, name, default))
-overload(optimizers.step, jit_options=UNCOUNTED)(by_type(optimizers.step, "step"))
+overload(optimizers.step, jit_options=INLINED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     overload_method(KernelsType, name, **METHOD_OPTIONS.get(name, {}))(always(method))
 for helper in (
