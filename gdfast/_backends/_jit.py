@@ -27,14 +27,14 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def jitted(function: Callable[..., Any]) -> Any:
+def jitted(function: Callable[..., Any], **options: Any) -> Any:
     """The function jitted, without the GIL, and with a division by 0 that gives inf or NaN as in numpy."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+    return numba.njit(nogil=True, error_model="numpy", **options)(function)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function jitted; cached on disk where a directory is writable."""
-    dispatcher = jitted(function)
+    """The function, which allocates nothing, jitted; cached on disk where a directory is writable."""
+    dispatcher = jitted(function, _nrt=False)
     try:
         cache = FunctionCache(function)
     except RuntimeError:  # numba found no writable place for its cache

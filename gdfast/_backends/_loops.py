@@ -6,8 +6,6 @@ it needs are those of `gdfast._backends._numpy.Numpy`; csrc/kernels.hpp has the 
 
 from typing import Any
 
-import numpy as np
-
 from gdfast.problem import DIVERGED, RAN, TOL, Array
 
 
@@ -20,7 +18,7 @@ def descend(
     outputs: int,
     fit_intercept: bool,
     batch_size: int,
-    fused: bool,
+    fused: bool | None,
     clip_norm: Any,
     tol: Any,
     bound: Any,
@@ -29,6 +27,8 @@ def descend(
     total: Array,
     averages_after: int,
     start: Array,
+    grad: Array,
+    slopes: Array,
     steps: int,
     numbers: Array,
     keys: Array,
@@ -40,24 +40,23 @@ def descend(
 ) -> tuple[int, int, int]:
     """Run len(keys) epochs, or fewer; return (epochs, steps, status).
 
-    params, slots, total and start are updated, losses, grad_norms, traced and loss_sums filled. numbers has a row for
-    each step, the last one being for all that follow. The params of the outputs stand one after the other, each its
-    weights and then its intercept.
+    params, slots, total and start are updated, losses, grad_norms, traced and loss_sums filled; grad and slopes are
+    room. numbers has a row for each step, the last one being for all that follow. The params of the outputs stand one
+    after the other, each its weights and then its intercept.
 
+    What is None is left out, and numba does not compile it: `fused` where it is false, a clip_norm that clips nothing.
     A fused epoch makes its steps row by row or, where the rows are sparse, only on the columns that they hold.
     """
     n = len(rows.y)
-    grad = np.zeros_like(params)
-    slopes = np.zeros_like(params)
     before = steps
     for e in range(len(keys)):
-        start[:] = params
+        kernels.copy(params, start)
         if e > 0:
             loss_sums[:] = 0
         epoch_loss = kernels.epoch_loss(loss_sums, offset, n)
         visits = kernels.visits(keys[e], n)
         status = RAN
-        if fused:
+        if fused is not None:
             steps = kernels.fused_epoch(
                 rows,
                 loss,
@@ -90,7 +89,7 @@ def descend(
                     if kernels.within(slopes, tol):
                         status = TOL
                         break
-                if clip_norm != np.inf:
+                if clip_norm is not None:
                     kernels.clip(grad, outputs, clip_norm)
                 steps += 1
                 c = kernels.numbers_of(numbers, steps - before)
@@ -102,7 +101,7 @@ def descend(
         grad_norms[e] = kernels.norm(slopes, outputs)
         losses[e] = kernels.mean_loss(epoch_loss, loss_sums, n)
         if len(traced) > 0:
-            traced[e] = params
+            kernels.copy(params, traced[e])
         if not (losses[e] <= bound and kernels.finite(params)):
             return e + 1, steps, DIVERGED
         if status == TOL:

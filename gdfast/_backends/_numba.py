@@ -1,94 +1,124 @@
-"""The numba backend: the training loop compiled, with inner loops on vectors and scalars."""
+"""The numba backend: the training loop compiled, with inner loops on vectors and scalars.
+
+A function costs some tens of milliseconds to compile, and again wherever it is called from one that is compiled for
+itself: so there are few, nothing is allocated in them, and a fit compiles what its options ask for.
+"""
 
 import functools
 import inspect
 import math
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import (
-    NativeValue,
-    intrinsic,
-    models,
-    overload,
-    overload_method,
-    register_jitable,
-    register_model,
-    typeof_impl,
-    unbox,
-)
+from numba.extending import intrinsic, overload, overload_method, register_jitable
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops, _numpy, _vectors, is_jitted
 from gdfast._backends._jit import always, bare, by_type, compiled, jitted
+from gdfast.csr import Csr
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numba"
 
 BLOCK, GROUP, LANES = order.BLOCK, order.GROUP, order.LANES
+CHUNK = 32  # how many rows are in the cache when they are read a second time
 AHEAD = 8  # how many rows before its turn a shuffled one is fetched
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
 INLINED: Any = {"forceinline": True, **UNCOUNTED}
-METHOD_OPTIONS: Any = {
-    name: {"jit_options": INLINED}
-    for name in ("add", "numbers_of", "penalised_step", "step", "decay", "within")
-}
 
 
-class Numba:
-    """The inner loops on scalars. The methods of `gdfast._backends._numpy.Numpy`, one for one."""
+class Numba(NamedTuple):
+    """The inner loops, and room for them. The methods of `gdfast._backends._numpy.Numpy`, one for one."""
 
-    def epoch_loss(self, loss_sums: Array, offset: int, n: int) -> Array:  # noqa: ARG002
+    visited: Array  # (BLOCK + AHEAD,), rows in the order of the visits
+    p: Array  # (outputs, CHUNK), predictions
+    c: Array  # (outputs, CHUNK), derivatives of the losses by them
+    lost: Array  # (CHUNK,), losses
+    targets: Array  # (CHUNK,)
+    sums: Array  # (parts, outputs * wide), gradients: each output's features, in whole vectors, and its intercept
+    blocks: Array  # (blocks, 1), losses
+    lanes: Array  # (LANES,), of a sparse row's product
+    touched: Array  # (features,), which columns a sparse step has met
+    marks: Array  # (features,), the step that met them last
+    seen: Array  # (size,), how much of the shrinking they have seen
+
+    @classmethod
+    def of(cls, rows: Rows, outputs: int, batch_size: int, blocks: int = 0) -> Self:
+        """Room for steps by so many rows, or for less, and for the losses of so many blocks."""
+        dtype, d = rows.y.dtype, rows.X.shape[1]
+        sparse = isinstance(rows.X, Csr)
+        parts = 1 if sparse else -(-batch_size // BLOCK)
+        wide = d if sparse else -(-d // LANES) * LANES
+        return cls(
+            np.empty(BLOCK + AHEAD, np.int64),
+            np.empty((outputs, CHUNK), dtype),
+            np.empty((outputs, CHUNK), dtype),
+            np.empty(CHUNK, dtype),
+            np.empty(CHUNK, dtype),
+            np.zeros((parts, outputs * (wide + 1)), dtype),
+            np.empty((blocks, 1), dtype),
+            np.empty(LANES, dtype),
+            np.empty(d * sparse, np.int64),
+            np.zeros(d * sparse, np.int64),
+            np.zeros(outputs * (d + 1) * sparse, dtype),
+        )
+
+    def epoch_loss(self, loss_sums, offset, n):  # noqa: ARG002
         return loss_sums
 
-    def mean_loss(self, epoch_loss: Array, loss_sums: Array, n: int) -> Any:  # noqa: ARG002
-        parts = np.empty((len(loss_sums), 1), loss_sums.dtype)
-        for k in range(len(parts)):
-            parts[k, 0] = loss_sums[k]
-        return tree(parts)[0] / loss_sums.dtype.type(n)
+    def mean_loss(self, epoch_loss, loss_sums, n):  # noqa: ARG002
+        for k in range(len(loss_sums)):
+            self.blocks[k, 0] = loss_sums[k]
+        add_tree(self.blocks, len(loss_sums))
+        return self.blocks[0, 0] / loss_sums.dtype.type(n)
 
-    def visits(self, keys: Array, n: int) -> Array:  # noqa: ARG002
-        return keys  # each row is asked for when it is visited
+    def visits(self, keys, n):  # noqa: ARG002
+        return keys  # a block at a time is asked for
 
     def gradient(self, rows, loss, keys, first, count, outputs, params, grad, epoch_loss, offset):
-        sums = np.empty((parts(rows.X, count), padded(outputs, params)), params.dtype)
+        parts = min(len(self.sums), -(-count // BLOCK))
         sum_parts(
-            rows, loss, keys, first, count, outputs, params, 0, len(sums), sums, epoch_loss, offset
+            self, rows, loss, keys, first, count, outputs, params, 0, parts, epoch_loss, offset
         )
-        mean_gradient(sums, count, outputs, grad)
+        add_tree(self.sums, parts)
+        total = self.sums[0]
+        width, wide = len(params) // outputs, len(total) // outputs
+        size = params.dtype.type(count)
+        for o in range(outputs):
+            for j in range(width - 1):
+                grad[o * width + j] = total[o * wide + j] / size
+            grad[o * width + width - 1] = total[o * wide + wide - 1] / size
 
     def decay(self, penalty, params, outputs, fit_intercept, grad):
         width = len(params) // outputs
-        for first in range(0, len(params), width):
-            end = first + width - 1
-            if penalty.l2 != 0:
-                for j in range(first, end):
+        if penalty is not None and penalty.l2 != 0:
+            for o in range(outputs):
+                for j in range(o * width, o * width + width - 1):
                     grad[j] += penalty.l2 * params[j]
-            if not fit_intercept:
-                grad[end] = 0
+        if not fit_intercept:
+            for o in range(outputs):
+                grad[o * width + width - 1] = 0
 
     def least_slopes(self, penalty, params, outputs, grad, slopes):
-        width = len(params) // outputs
-        for first in range(0, len(params), width):
-            end = first + width - 1
-            for j in range(first, end):
-                slope = grad[j]
-                if penalty.l1 != 0:
-                    slope = penalties.least_slope(slope, params[j], penalty.l1)
-                slopes[j] = slope
-            slopes[end] = grad[end]
+        for j in range(len(grad)):
+            slopes[j] = grad[j]
+        if penalty is not None and penalty.l1 != 0:
+            width = len(params) // outputs
+            for o in range(outputs):
+                for j in range(o * width, o * width + width - 1):
+                    slopes[j] = penalties.least_slope(grad[j], params[j], penalty.l1)
 
     def norm(self, grad, outputs):
-        d = len(grad) // outputs - 1
-        g = grad.reshape(outputs, d + 1)
-        squares = dot(g, 0, g, 0, d, g[0]) + g[0, d] * g[0, d]
+        width = len(grad) // outputs
+        squares = _vectors.dot(grad, 0, grad, 0, width - 1) + grad[width - 1] * grad[width - 1]
         for o in range(1, outputs):
-            squares += dot(g, o, g, o, d, g[0]) + g[o, d] * g[o, d]
+            b = grad[o * width + width - 1]
+            squares += _vectors.dot(grad, o * width, grad, o * width, width - 1) + b * b
         return np.sqrt(squares)
 
     def within(self, grad, tol):
@@ -104,7 +134,7 @@ class Numba:
         return inside
 
     def clip(self, grad, outputs, clip_norm):
-        scale = clip_norm / (self.norm(grad, outputs) + elementary.like(clip_norm, 1e-6))
+        scale = clip_norm / (self.norm(grad, outputs) + grad.dtype.type(1e-6))
         if scale < 1:
             for j in range(len(grad)):
                 grad[j] *= scale
@@ -120,260 +150,213 @@ class Numba:
             params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
 
     def penalised_step(self, rule, penalty, params, grad, slots, outputs, fit_intercept, c):
-        if penalty.l1 == 0 and fit_intercept:
-            self.step(rule, params, grad, slots, c)
-            return
         width = len(params) // outputs
-        for first in range(0, len(params), width):
-            end = first + width - 1
-            for j in range(first, end):
-                params[j] = penalties.step(
-                    rule, params[j], grad[j], slots, j, c, penalty.l1, penalty.proximal
-                )
-            if fit_intercept:
-                params[end] = optimizers.step(rule, params[end], grad[end], slots, end, c)
+        if penalty is not None and penalty.l1 != 0:
+            for o in range(outputs):
+                for j in range(o * width, o * width + width - 1):
+                    params[j] = penalties.step(
+                        rule, params[j], grad[j], slots, j, c, penalty.l1, penalty.proximal
+                    )
+                b = o * width + width - 1
+                if fit_intercept:
+                    params[b] = optimizers.step(rule, params[b], grad[b], slots, b, c)
+        else:
+            for o in range(outputs):
+                for j in range(o * width, o * width + width - 1 + fit_intercept):
+                    params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
 
     def add(self, params, total):
         for j in range(len(total)):
             total[j] += params[j]
 
-
-class KernelsType(types.Dummy):
-    """What `Numba` is to numba: nothing but its methods."""
-
-
-@typeof_impl.register(Numba)
-def _typeof(kernels: Numba, _: Any) -> KernelsType:  # noqa: ARG001
-    return KernelsType("gdfast kernels")
+    def copy(self, source, target):
+        for j in range(len(source)):
+            target[j] = source[j]
 
 
-@unbox(KernelsType)
-def _unbox(_type: Any, _object: Any, context: Any) -> NativeValue:
-    return NativeValue(context.context.get_dummy_value())
-
-
-register_model(KernelsType)(models.OpaqueModel)
-
-
-def dot(X, i, w, o, d, lanes):
-    """Row i of X times row o of w, in the canonical order; `lanes` is room for the LANES sums of a sparse row."""
+def dot(X, i, w, first, d, lanes):
+    """Row i of X times d numbers of w, in the canonical order; `lanes` is room for the LANES sums of a sparse row."""
     raise NotImplementedError("numba calls one of the following")
 
 
 @overload(dot, jit_options=INLINED)
-def _dot(X, i, w, o, d, lanes):  # noqa: ARG001
+def _dot(X, i, w, first, d, lanes):  # noqa: ARG001
     return dense_dot if isinstance(X, types.Array) else sparse_dot
 
 
-def dense_dot(X, i, w, o, d, lanes):  # noqa: ARG001
-    return _vectors.products(X, (i,), w, o * w.shape[1], d)[0]
+def dense_dot(X, i, w, first, d, lanes):  # noqa: ARG001
+    return _vectors.dot(X, i * d, w, first, d)
 
 
-def sparse_dot(X, i, w, o, d, lanes):  # noqa: ARG001
+def sparse_dot(X, i, w, first, d, lanes):  # noqa: ARG001
     for lane in range(LANES):
         lanes[lane] = 0
     for q in range(X.indptr[i], X.indptr[i + 1]):
         column = X.indices[q]
-        lanes[column % LANES] += X.data[q] * w[o, column]
+        lanes[column % LANES] += X.data[q] * w[first + column]
     return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + (
         (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
     )
 
 
-def add_row(X, i, c, g, o, d):
-    """Add c times row i of X to row o of g, which `padded` makes wide enough."""
-    raise NotImplementedError("numba calls one of the following")
-
-
-@overload(add_row, jit_options=INLINED)
-def _add_row(X, i, c, g, o, d):  # noqa: ARG001
-    return add_dense if isinstance(X, types.Array) else add_sparse
-
-
-def add_dense(X, i, c, g, o, d):
-    _vectors.add_rows(X, (i,), (c,), g, o * g.shape[1], d)
-
-
-def add_sparse(X, i, c, g, o, d):  # noqa: ARG001
+@register_jitable(**INLINED)
+def add_sparse(X, i, c, g, first):
+    """Add c times row i of X to the numbers of g from `first` on."""
     for q in range(X.indptr[i], X.indptr[i + 1]):
-        g[o, X.indices[q]] += c * X.data[q]
-
-
-@register_jitable
-def padded(outputs, params):
-    """How many numbers there are in rows of sums: each output's stand in whole vectors, and then the intercept's."""
-    d = len(params) // outputs - 1
-    return outputs * (-(-d // LANES) * LANES + 1)
-
-
-def parts(X, count):
-    """How many sums so many rows are added to."""
-    return -(-count // BLOCK) if isinstance(X, np.ndarray) else 1
-
-
-@overload(parts)
-def _parts(X, count):  # noqa: ARG001
-    if isinstance(X, types.Array):
-        return lambda X, count: -(-count // BLOCK)  # noqa: ARG005
-    return lambda X, count: 1  # noqa: ARG005
+        g[first + X.indices[q]] += c * X.data[q]
 
 
 @register_jitable(**UNCOUNTED)
-def visit_all(keys, n, first, end, visits):
+def visit(keys, n, first, end, visited):
     """The rows at positions first, ..., end - 1, and after them the last of these again, for who looks ahead."""
     count = end - first
     if len(keys) == 0:
         for at in range(count):
-            visits[at] = first + at
+            visited[at] = first + at
     else:
         left, bits, right = order.halves(n)
         key = (keys[0], keys[1], keys[2], keys[3], keys[4], keys[5])
         for at in range(count):
             i = np.uint64(first + at)
-            visits[at] = np.int64(order.feistel(i, key, left, bits, right))
+            visited[at] = np.int64(order.feistel(i, key, left, bits, right))
         for at in range(count):
-            while visits[at] >= n:
-                i = np.uint64(visits[at])
-                visits[at] = np.int64(order.feistel(i, key, left, bits, right))
+            while visited[at] >= n:
+                i = np.uint64(visited[at])
+                visited[at] = np.int64(order.feistel(i, key, left, bits, right))
     for at in range(count, count + AHEAD):
-        visits[at] = visits[count - 1]
+        visited[at] = visited[count - 1]
 
 
-def row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
-    """The loss of row i; c becomes its derivatives times the weight of the row. The weights are scale * params."""
+@register_jitable(**INLINED)
+def group_at(X, visited, at, shuffled):
+    """A group of the rows visited; those that come AHEAD of it are brought to the cache, if the order is not theirs."""
+    if shuffled:
+        for r in range(at + AHEAD, at + AHEAD + GROUP):
+            _vectors.prefetch(X, visited[r])
+    return visited[at], visited[at + 1], visited[at + 2], visited[at + 3]
+
+
+@register_jitable(**INLINED)
+def weight_of(rows, i):
+    return rows.weights[i] if len(rows.weights) > 1 else rows.weights[0]
+
+
+def find_losses(kernels, rows, loss, first, end):
+    """The losses of the rows at visits first, ..., end - 1, at most CHUNK, and their derivatives, times the weights."""
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(row_loss, jit_options=INLINED)
-def _row_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
-    return joint_loss if hasattr(loss.instance_class, "of_row") else sum_of_losses
+@overload(find_losses, jit_options=UNCOUNTED)
+def _find_losses(kernels, rows, loss, first, end):  # noqa: ARG001
+    return joint_losses if hasattr(loss.instance_class, "of_row") else sums_of_losses
 
 
-def joint_loss(X, y, weights, i, loss, params, scale, d, p, c, lanes):
+def joint_losses(kernels, rows, loss, first, end):
+    p, c = kernels.p, kernels.c
+    for r in range(end - first):
+        i = kernels.visited[first + r]
+        s = weight_of(rows, i)
+        kernels.lost[r] = s * losses.of_row(loss, p[:, r], rows.y[i], c[:, r])
+        for o in range(len(c)):
+            c[o, r] *= s
+
+
+def sums_of_losses(kernels, rows, loss, first, end):
+    p, c, lost, targets = kernels.p, kernels.c, kernels.lost, kernels.targets
+    count = end - first
     for o in range(len(p)):
-        p[o] = scale * dot(X, i, params, o, d, lanes) + params[o, d]
-    s = weights[i] if len(weights) > 1 else weights[0]
-    found = s * losses.of_row(loss, p, y[i], c)
-    for o in range(len(p)):
-        c[o] *= s
-    return found
+        for r in range(count):
+            targets[r] = rows.y[kernels.visited[first + r], o]
+        for r in range(count):
+            found = losses.value(loss, p[o, r], targets[r])
+            c[o, r] = losses.gradient(loss, p[o, r], targets[r])
+            lost[r] = found if o == 0 else lost[r] + found
+    for r in range(count):
+        s = weight_of(rows, kernels.visited[first + r])
+        lost[r] *= s
+        for o in range(len(c)):
+            c[o, r] *= s
 
 
-def sum_of_losses(X, y, weights, i, loss, params, scale, d, p, c, lanes):  # noqa: ARG001
-    s = weights[i] if len(weights) > 1 else weights[0]
-    prediction = scale * dot(X, i, params, 0, d, lanes) + params[0, d]
-    total = losses.value(loss, prediction, y[i, 0])
-    c[0] = s * losses.gradient(loss, prediction, y[i, 0])
-    for o in range(1, len(c)):
-        prediction = scale * dot(X, i, params, o, d, lanes) + params[o, d]
-        total += losses.value(loss, prediction, y[i, o])
-        c[o] = s * losses.gradient(loss, prediction, y[i, o])
-    return s * total
-
-
-@register_jitable
+@register_jitable(**UNCOUNTED)
 def sum_parts(
-    rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset
+    kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
 ):
     """Parts begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
-    X, y, weights = rows.X, rows.y, rows.weights
-    models = params.reshape(outputs, len(params) // outputs)
-    work = room(outputs, params)
-    size = count if parts(X, count) == 1 else BLOCK
+    size = count if len(kernels.sums) == 1 else BLOCK
     for part in range(begin, end):
-        g = sums[part].reshape(outputs, sums.shape[1] // outputs)
-        g[:] = 0
+        g = kernels.sums[part]
+        for j in range(len(g)):
+            g[j] = 0
         position = first + part * size
         last = min(first + count, position + size)
         while position < last:
             k = (offset + position) // BLOCK
             block_end = min(last, (k + 1) * BLOCK - offset)
-            visit_all(keys, len(y), position, block_end, work[3])
-            epoch_loss[k] = add_gradients(
-                X,
-                y,
-                weights,
-                loss,
-                0,
-                block_end - position,
-                len(keys) > 0,
-                models,
-                work,
-                g,
-                epoch_loss[k],
-            )
+            visit(keys, len(rows.y), position, block_end, kernels.visited)
+            total = epoch_loss[k]
+            for at in range(0, block_end - position, CHUNK):
+                stop = min(at + CHUNK, block_end - position)
+                add_rows(kernels, rows, rows.X, loss, at, stop, len(keys) > 0, params, g)
+                for r in range(stop - at):
+                    total += kernels.lost[r]
+            epoch_loss[k] = total
             position = block_end
 
 
-def add_gradients(X, y, weights, loss, first, end, shuffled, models, work, g, total):
-    """Add the gradients of the rows at visits first, ..., end - 1 to g, and return their losses added to total."""
+def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
+    """Add the gradients of the rows at visits first, ..., end - 1, at most CHUNK, to g, and find their losses."""
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(add_gradients, jit_options=UNCOUNTED)
-def _add_gradients(X, y, weights, loss, first, end, shuffled, models, work, g, total):  # noqa: ARG001
-    return add_by_groups if isinstance(X, types.Array) else add_by_rows
+@overload(add_rows, jit_options=UNCOUNTED)
+def _add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  # noqa: ARG001
+    return add_dense_rows if isinstance(X, types.Array) else add_sparse_rows
 
 
-def add_by_groups(X, y, weights, loss, first, end, shuffled, models, work, g, total):
-    """GROUP rows side by side: each is read once, for its predictions and for its share of the gradient."""
-    d = X.shape[1]
-    p, c, visits = work[0], work[1], work[3]
-    whole = end - (end - first) % GROUP
-    for at in range(first, whole, GROUP):
-        rows = (visits[at], visits[at + 1], visits[at + 2], visits[at + 3])
-        if shuffled:
-            fetch_ahead(X, visits, at)
-        for o in range(len(models)):
-            p0, p1, p2, p3 = _vectors.products(X, rows, models, o * (d + 1), d)
-            b = models[o, d]
-            p[0, o], p[1, o], p[2, o], p[3, o] = p0 + b, p1 + b, p2 + b, p3 + b
-        for r in range(GROUP):
-            i = visits[at + r]
-            s = weights[i] if len(weights) > 1 else weights[0]
-            total += s * losses.of_row(loss, p[r], y[i], c[r])
-            for o in range(len(models)):
-                c[r, o] *= s
-        for o in range(len(models)):
-            c0, c1, c2, c3 = c[0, o], c[1, o], c[2, o], c[3, o]
-            _vectors.add_rows(X, rows, (c0, c1, c2, c3), g, o * g.shape[1], d)
-            g[o, -1] = (((g[o, -1] + c0) + c1) + c2) + c3
-    return add_by_rows(X, y, weights, loss, whole, end, shuffled, models, work, g, total)
+def add_dense_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
+    """Rows side by side, GROUP of them and the rest one by one."""
+    visited, p, c, d = kernels.visited, kernels.p, kernels.c, X.shape[1]
+    outputs = len(p)
+    wide = len(g) // outputs
+    whole = (end - first) - (end - first) % GROUP
+    for o in range(outputs):
+        w = o * (d + 1)
+        b = params[w + d]
+        for r in range(0, whole, GROUP):
+            i = group_at(X, visited, first + r, shuffled)
+            p0, p1, p2, p3 = _vectors.products(X, i, params, w, d)
+            p[o, r], p[o, r + 1], p[o, r + 2], p[o, r + 3] = p0 + b, p1 + b, p2 + b, p3 + b
+        for r in range(whole, end - first):
+            p[o, r] = _vectors.dot(X, visited[first + r] * d, params, w, d) + b
+    find_losses(kernels, rows, loss, first, end)
+    for o in range(outputs):
+        w = o * wide
+        for r in range(0, whole, GROUP):
+            i = group_at(X, visited, first + r, False)
+            factors = c[o, r], c[o, r + 1], c[o, r + 2], c[o, r + 3]
+            _vectors.add_rows(X, i, factors, g, w, d)
+        for r in range(whole, end - first):
+            _vectors.add_rows(X, (visited[first + r],), (c[o, r],), g, w, d)
+        for r in range(end - first):
+            g[w + wide - 1] += c[o, r]
 
 
-@register_jitable(**UNCOUNTED)
-def add_by_rows(X, y, weights, loss, first, end, shuffled, models, work, g, total):
-    d = models.shape[1] - 1
-    p, c, lanes = work[0][0], work[1][0], work[2]
-    one = elementary.like(models, 1.0)
-    for i in work[3][first:end]:
-        total += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
-        for o in range(len(c)):
-            add_row(X, i, c[o], g, o, d)
-            g[o, -1] += c[o]
-    return total
+def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  # noqa: ARG001
+    p, d = kernels.p, X.features
+    for o in range(len(p)):
+        for r in range(end - first):
+            i = kernels.visited[first + r]
+            w = o * (d + 1)
+            p[o, r] = sparse_dot(X, i, params, w, d, kernels.lanes) + params[w + d]
+    find_losses(kernels, rows, loss, first, end)
+    for o in range(len(p)):
+        for r in range(end - first):
+            add_sparse(X, kernels.visited[first + r], kernels.c[o, r], g, o * (d + 1))
+            g[o * (d + 1) + d] += kernels.c[o, r]
 
 
-@register_jitable(**INLINED)
-def fetch_ahead(X, visits, at):
-    """Have the rows brought to the cache that come AHEAD of those at these visits."""
-    for r in range(at + AHEAD, at + AHEAD + GROUP):
-        _vectors.prefetch(X, visits[r], X.shape[1])
-
-
-@register_jitable
-def room(outputs, like_these):
-    """Room for the predictions of a group of rows, their derivatives, the lanes of a product, and a block's visits."""
-    dtype = like_these.dtype
-    return (
-        np.empty((GROUP, outputs), dtype),
-        np.empty((GROUP, outputs), dtype),
-        np.empty(LANES, dtype),
-        np.empty(BLOCK + AHEAD + GROUP, np.int64),
-    )
-
-
-def per_sample(
+def by_rows(
     kernels,
     rows,
     loss,
@@ -394,309 +377,61 @@ def per_sample(
     offset,
     slopes,
 ):
-    work = room(outputs, params)
-    width = len(params) // outputs
+    X, visited = rows.X, kernels.visited
+    n, d = X.shape
     grouped = 0
-    if optimizers.plain(rule) and penalty.l1 == 0 and penalty.l2 == 0:
-        grouped = len(rows.y) // GROUP * GROUP
-        w = np.zeros((outputs, padded(outputs, params) // outputs), params.dtype)
-        steps = step_by_groups(
-            rows.X,
-            rows.y,
-            rows.weights,
+    if penalty is None and optimizers.plain(rule):
+        grouped = n - n % GROUP
+        step_by_groups(
+            kernels,
+            rows,
             loss,
+            rule,
             keys,
-            grouped,
             fit_intercept,
-            params.reshape(outputs, width),
-            w,
+            params,
             total,
-            averages_after,
-            steps,
-            numbers,
-            before,
+            steps - averages_after,
+            numbers[min(steps - before, len(numbers) - 1) :],
             epoch_loss,
             offset,
-            slopes.reshape(outputs, width),
-            work,
+            slopes,
         )
-    return step_by_rows(
-        kernels,
-        rows.X,
-        rows.y,
-        rows.weights,
-        loss,
-        rule,
-        penalty,
-        keys,
-        grouped,
-        outputs,
-        fit_intercept,
-        params,
-        params.reshape(outputs, width),
-        slots,
-        total,
-        averages_after,
-        steps,
-        numbers,
-        before,
-        epoch_loss,
-        offset,
-        slopes,
-        slopes.reshape(outputs, width),
-        work,
-    )
-
-
-@register_jitable(**UNCOUNTED)
-def step_by_groups(
-    X,
-    y,
-    weights,
-    loss,
-    keys,
-    grouped,
-    fit_intercept,
-    models,
-    w,
-    total,
-    averages_after,
-    steps,
-    numbers,
-    before,
-    epoch_loss,
-    offset,
-    slopes,
-    work,
-):
-    """The steps of the first `grouped` positions, as `gdfast.order` says. w, wide enough for vectors, has the models."""
-    n, d = X.shape
-    visits = work[3]
-    one = elementary.like(models, 1.0 if fit_intercept else 0.0)
-    for o in range(len(models)):
-        for j in range(d):
-            w[o, j] = models[o, j]
-        w[o, -1] = models[o, d]
-    for k in range(len(epoch_loss)):
-        block_loss = epoch_loss[k]
-        first = max(0, k * BLOCK - offset)
-        end = min(grouped, (k + 1) * BLOCK - offset)
-        if first < end:
-            visit_all(keys, n, first, end, visits)
-        for at in range(0, end - first, GROUP):
-            i = (visits[at], visits[at + 1], visits[at + 2], visits[at + 3])
-            if len(keys) > 0:
-                fetch_ahead(X, visits, at)
-            e = steps - before
-            r0, r1, r2, r3 = (
-                rate(numbers, e),
-                rate(numbers, e + 1),
-                rate(numbers, e + 2),
-                rate(numbers, e + 3),
-            )
-            s0, s1, s2, s3 = (
-                weight(weights, i[0]),
-                weight(weights, i[1]),
-                weight(weights, i[2]),
-                weight(weights, i[3]),
-            )
-            l0, l1, l2, l3 = step_group(
-                X,
-                y,
-                i,
-                (s0, s1, s2, s3),
-                (r0 * s0, r1 * s1, r2 * s2, r3 * s3),
-                one,
-                loss,
-                w,
-                work,
-                slopes,
-                first + at + GROUP == n,
-                total,
-                steps - averages_after,
-            )
-            block_loss += l0
-            block_loss += l1
-            block_loss += l2
-            block_loss += l3
-            steps += GROUP
-        epoch_loss[k] = block_loss
-    for o in range(len(models)):
-        for j in range(d):
-            models[o, j] = w[o, j]
-        models[o, d] = w[o, -1]
-    return steps
-
-
-@register_jitable(**INLINED)
-def rate(numbers, step):
-    return numbers[min(step, len(numbers) - 1), 0]
-
-
-@register_jitable(**INLINED)
-def weight(weights, i):
-    return weights[i] if len(weights) > 1 else weights[0]
-
-
-def step_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):
-    """The steps of a group of rows i, with weights s and rates a times s; return their losses."""
-    raise NotImplementedError("numba calls one of the following")
-
-
-@overload(step_group, jit_options=INLINED)
-def _step_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):  # noqa: ARG001
-    return joint_group if hasattr(loss.instance_class, "of_row") else group_of_losses
-
-
-def group_of_losses(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):  # noqa: ARG001
-    d = X.shape[1]
-    a0, a1, a2, a3 = a
-    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
-    h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
-    h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
-    h32 = a2 * (h32 + one)
-    l0 = l1 = l2 = l3 = elementary.like(w, 0.0)
-    for o in range(len(w)):
-        if o > 0:
-            p0, p1, p2, p3 = _vectors.products(X, i, w, o * w.shape[1], d)
-        b = w[o, -1]
-        q = p0 + b
-        d0, v0 = losses.gradient(loss, q, y[i[0], o]), losses.value(loss, q, y[i[0], o])
-        q = (p1 + b) - d0 * h10
-        d1, v1 = losses.gradient(loss, q, y[i[1], o]), losses.value(loss, q, y[i[1], o])
-        q = ((p2 + b) - d0 * h20) - d1 * h21
-        d2, v2 = losses.gradient(loss, q, y[i[2], o]), losses.value(loss, q, y[i[2], o])
-        q = (((p3 + b) - d0 * h30) - d1 * h31) - d2 * h32
-        d3, v3 = losses.gradient(loss, q, y[i[3], o]), losses.value(loss, q, y[i[3], o])
-        if o == 0:
-            l0, l1, l2, l3 = v0, v1, v2, v3
-        else:
-            l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
-        if last:
-            slope(X, i[3], s[3] * d3, one, slopes, o)
-        move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, total, averaged)
-    return s[0] * l0, s[1] * l1, s[2] * l2, s[3] * l3
-
-
-def joint_group(X, y, i, s, a, one, loss, w, work, slopes, last, total, averaged):
-    d = X.shape[1]
-    p, c = work[0], work[1]
-    a0, a1, a2, a3 = a
-    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
-    h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
-    h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
-    h32 = a2 * (h32 + one)
-    for o in range(len(w)):
-        if o > 0:
-            p0, p1, p2, p3 = _vectors.products(X, i, w, o * w.shape[1], d)
-        b = w[o, -1]
-        p[0, o], p[1, o], p[2, o], p[3, o] = p0 + b, p1 + b, p2 + b, p3 + b
-    l0 = losses.of_row(loss, p[0], y[i[0]], c[0])
-    for o in range(len(w)):
-        p[1, o] -= c[0, o] * h10
-        p[2, o] -= c[0, o] * h20
-        p[3, o] -= c[0, o] * h30
-    l1 = losses.of_row(loss, p[1], y[i[1]], c[1])
-    for o in range(len(w)):
-        p[2, o] -= c[1, o] * h21
-        p[3, o] -= c[1, o] * h31
-    l2 = losses.of_row(loss, p[2], y[i[2]], c[2])
-    for o in range(len(w)):
-        p[3, o] -= c[2, o] * h32
-    l3 = losses.of_row(loss, p[3], y[i[3]], c[3])
-    for o in range(len(w)):
-        if last:
-            slope(X, i[3], s[3] * c[3, o], one, slopes, o)
-        move(
-            X,
-            i,
-            (a0 * c[0, o], a1 * c[1, o], a2 * c[2, o], a3 * c[3, o]),
-            one,
-            w,
-            o,
-            total,
-            averaged,
-        )
-    return s[0] * l0, s[1] * l1, s[2] * l2, s[3] * l3
-
-
-@register_jitable(**UNCOUNTED)
-def slope(X, i, c, one, slopes, o):
-    """The gradient of row i by the params of output o."""
-    d = X.shape[1]
-    for j in range(d):
-        slopes[o, j] = c * X[i, j]
-    slopes[o, d] = one * c
-
-
-@register_jitable(**INLINED)
-def move(X, i, c, one, w, o, total, averaged):
-    """Take c times the rows from the weights of output o; `averaged` of the steps before are in the total."""
-    d = X.shape[1]
-    c0, c1, c2, c3 = c
-    first = o * w.shape[1]
-    if len(total) == 0 or averaged + GROUP <= 0:
-        _vectors.add_rows(X, i, (-c0, -c1, -c2, -c3), w, first, d)
-        if one != 0:
-            w[o, -1] = (((w[o, -1] - c0) - c1) - c2) - c3
-        return
-    for r in range(GROUP):
-        _vectors.add_rows(X, (i[r],), (-c[r],), w, first, d)
-        if one != 0:
-            w[o, -1] -= c[r]
-        if averaged + r >= 0:
-            for j in range(d):
-                total[o * (d + 1) + j] += w[o, j]
-            total[o * (d + 1) + d] += w[o, -1]
-
-
-@register_jitable(**UNCOUNTED)
-def step_by_rows(
-    kernels,
-    X,
-    y,
-    weights,
-    loss,
-    rule,
-    penalty,
-    keys,
-    grouped,
-    outputs,
-    fit_intercept,
-    params,
-    models,
-    slots,
-    total,
-    averages_after,
-    steps,
-    numbers,
-    before,
-    epoch_loss,
-    offset,
-    slopes,
-    last,
-    work,
-):
-    n, d = X.shape
-    p, c, lanes, visits = work[0][0], work[1][0], work[2], work[3]
-    one = elementary.like(params, 1.0)
+        steps += grouped
     for k in range((offset + grouped) // BLOCK, len(epoch_loss)):
         block_loss = epoch_loss[k]
         first = max(grouped, k * BLOCK - offset)
         end = min(n, (k + 1) * BLOCK - offset)
-        visit_all(keys, n, first, end, visits)
-        for position in range(first, end):
-            i = visits[position - first]
-            block_loss += row_loss(X, y, weights, i, loss, models, one, d, p, c, lanes)
-            if position == n - 1:
+        visit(keys, n, first, end, visited)
+        for at in range(end - first):
+            i = visited[at]
+            for o in range(outputs):
+                w = o * (d + 1)
+                kernels.p[o, 0] = _vectors.dot(X, i * d, params, w, d) + params[w + d]
+            find_losses(kernels, rows, loss, at, at + 1)
+            block_loss += kernels.lost[0]
+            if first + at == n - 1:
                 for o in range(outputs):
-                    slope(X, i, c[o], one, last, o)
+                    find_slopes(X, i, kernels.c[o, 0], slopes, o * (d + 1))
                 kernels.decay(penalty, params, outputs, fit_intercept, slopes)
                 kernels.least_slopes(penalty, params, outputs, slopes, slopes)
             steps += 1
             e = kernels.numbers_of(numbers, steps - before)
             for o in range(outputs):
-                update_by_row(X, i, c[o], rule, penalty, models, o, d, slots, fit_intercept, e)
+                c = kernels.c[o, 0]
+                w = o * (d + 1)
+                for j in range(d):
+                    g = X[i, j] * c
+                    if penalty is not None and penalty.l2 != 0:
+                        g += penalty.l2 * params[w + j]
+                    if penalty is not None and penalty.l1 != 0:
+                        params[w + j] = penalties.step(
+                            rule, params[w + j], g, slots, w + j, e, penalty.l1, penalty.proximal
+                        )
+                    else:
+                        params[w + j] = optimizers.step(rule, params[w + j], g, slots, w + j, e)
+                if fit_intercept:
+                    params[w + d] = optimizers.step(rule, params[w + d], c, slots, w + d, e)
             if steps > averages_after:
                 kernels.add(params, total)
         epoch_loss[k] = block_loss
@@ -704,22 +439,211 @@ def step_by_rows(
 
 
 @register_jitable(**UNCOUNTED)
-def update_by_row(X, i, c, rule, penalty, models, o, d, slots, fit_intercept, e):
-    """A step of one output by one row."""
-    first = o * (d + 1)
-    if penalty.l1 == 0 and penalty.l2 == 0:
+def find_slopes(X, i, c, slopes, first):
+    """The gradient of row i by the params of an output."""
+    d = X.shape[1]
+    for j in range(d):
+        slopes[first + j] = c * X[i, j]
+    slopes[first + d] = c
+
+
+def step_by_groups(
+    kernels,
+    rows,
+    loss,
+    rule,
+    keys,
+    fit_intercept,
+    params,
+    total,
+    averaged,
+    numbers,
+    epoch_loss,
+    offset,
+    slopes,
+):
+    """The steps of whole groups, as `gdfast.order` says."""
+    raise NotImplementedError("numba calls one of the following")
+
+
+def by_no_groups(
+    kernels,
+    rows,
+    loss,
+    rule,
+    keys,
+    fit_intercept,
+    params,
+    total,
+    averaged,
+    numbers,
+    epoch_loss,
+    offset,
+    slopes,
+):
+    """Of a rule that has none."""
+
+
+def by_groups(
+    kernels,
+    rows,
+    loss,
+    rule,  # noqa: ARG001
+    keys,
+    fit_intercept,
+    params,
+    total,
+    averaged,
+    numbers,
+    epoch_loss,
+    offset,
+    slopes,
+):
+    X, visited, w = rows.X, kernels.visited, kernels.sums[0]
+    n, d = X.shape
+    outputs = len(kernels.p)
+    width, wide = d + 1, len(w) // outputs
+    one = params.dtype.type(fit_intercept)
+    last_rate = len(numbers) - 1
+    for o in range(outputs):
         for j in range(d):
-            models[o, j] = optimizers.step(rule, models[o, j], X[i, j] * c, slots, first + j, e)
-    else:
-        for j in range(d):
-            g = X[i, j] * c
-            if penalty.l2 != 0:
-                g += penalty.l2 * models[o, j]
-            models[o, j] = penalties.step(
-                rule, models[o, j], g, slots, first + j, e, penalty.l1, penalty.proximal
+            w[o * wide + j] = params[o * width + j]
+        w[o * wide + wide - 1] = params[o * width + d]
+    for k in range((offset + n - n % GROUP + BLOCK - 1) // BLOCK):
+        first = max(0, k * BLOCK - offset)
+        end = min(n - n % GROUP, (k + 1) * BLOCK - offset)
+        visit(keys, n, first, end, visited)
+        block_loss = epoch_loss[k]
+        for at in range(0, end - first, GROUP):
+            i = group_at(X, visited, at, len(keys) > 0)
+            s0, s1, s2, s3 = (
+                weight_of(rows, i[0]),
+                weight_of(rows, i[1]),
+                weight_of(rows, i[2]),
+                weight_of(rows, i[3]),
             )
-    if fit_intercept:
-        models[o, d] = optimizers.step(rule, models[o, d], c, slots, first + d, e)
+            e = first + at
+            a = (
+                numbers[min(e, last_rate), 0] * s0,
+                numbers[min(e + 1, last_rate), 0] * s1,
+                numbers[min(e + 2, last_rate), 0] * s2,
+                numbers[min(e + 3, last_rate), 0] * s3,
+            )
+            l0, l1, l2, l3 = step_group(kernels, X, rows.y, loss, i, a, one, w, total, averaged + e)
+            block_loss = (((block_loss + s0 * l0) + s1 * l1) + s2 * l2) + s3 * l3
+            if e + GROUP == n:
+                for o in range(outputs):
+                    find_slopes(X, i[3], s3 * kernels.c[o, 3], slopes, o * width)
+                    if not fit_intercept:
+                        slopes[o * width + d] = 0
+        epoch_loss[k] = block_loss
+    for o in range(outputs):
+        for j in range(d):
+            params[o * width + j] = w[o * wide + j]
+        params[o * width + d] = w[o * wide + wide - 1]
+
+
+@overload(step_by_groups, jit_options=UNCOUNTED)
+@functools.wraps(by_groups)
+def _step_by_groups(kernels, rows, loss, rule, *_):  # noqa: ARG001
+    return by_groups if hasattr(rule.instance_class, "plain") else by_no_groups
+
+
+def step_group(kernels, X, y, loss, i, a, one, w, total, averaged):
+    """The steps of the rows i, whose rates times weights are a; their losses. The derivatives come to stand in c."""
+    raise NotImplementedError("numba calls one of the following")
+
+
+@overload(step_group, jit_options=INLINED)
+def _step_group(kernels, X, y, loss, i, a, one, w, total, averaged):  # noqa: ARG001
+    return joint_group if hasattr(loss.instance_class, "of_row") else group_of_sums
+
+
+def group_of_sums(kernels, X, y, loss, i, a, one, w, total, averaged):
+    p, c, d = kernels.p, kernels.c, X.shape[1]
+    wide = len(w) // len(p)
+    a0, a1, a2, a3 = a
+    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
+    h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
+    h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
+    h32 = a2 * (h32 + one)
+    l0 = l1 = l2 = l3 = one
+    for o in range(len(p)):
+        if o > 0:
+            p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d)
+        b = w[o * wide + wide - 1]
+        y0, y1, y2, y3 = y[i[0], o], y[i[1], o], y[i[2], o], y[i[3], o]
+        q0 = p0 + b
+        d0 = losses.gradient(loss, q0, y0)
+        q1 = (p1 + b) - d0 * h10
+        d1 = losses.gradient(loss, q1, y1)
+        q2 = ((p2 + b) - d0 * h20) - d1 * h21
+        d2 = losses.gradient(loss, q2, y2)
+        q3 = (((p3 + b) - d0 * h30) - d1 * h31) - d2 * h32
+        d3 = losses.gradient(loss, q3, y3)
+        v0, v1 = losses.value(loss, q0, y0), losses.value(loss, q1, y1)
+        v2, v3 = losses.value(loss, q2, y2), losses.value(loss, q3, y3)
+        if o == 0:
+            l0, l1, l2, l3 = v0, v1, v2, v3
+        else:
+            l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
+        c[o, 3] = d3
+        move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, wide, total, averaged)
+    return l0, l1, l2, l3
+
+
+def joint_group(kernels, X, y, loss, i, a, one, w, total, averaged):
+    p, c, d = kernels.p, kernels.c, X.shape[1]
+    wide = len(w) // len(p)
+    a0, a1, a2, a3 = a
+    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
+    h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
+    h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
+    h32 = a2 * (h32 + one)
+    for o in range(len(p)):
+        if o > 0:
+            p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d)
+        b = w[o * wide + wide - 1]
+        p[o, 0], p[o, 1], p[o, 2], p[o, 3] = p0 + b, p1 + b, p2 + b, p3 + b
+    l0 = losses.of_row(loss, p[:, 0], y[i[0]], c[:, 0])
+    for o in range(len(p)):
+        p[o, 1] -= c[o, 0] * h10
+        p[o, 2] -= c[o, 0] * h20
+        p[o, 3] -= c[o, 0] * h30
+    l1 = losses.of_row(loss, p[:, 1], y[i[1]], c[:, 1])
+    for o in range(len(p)):
+        p[o, 2] -= c[o, 1] * h21
+        p[o, 3] -= c[o, 1] * h31
+    l2 = losses.of_row(loss, p[:, 2], y[i[2]], c[:, 2])
+    for o in range(len(p)):
+        p[o, 3] -= c[o, 2] * h32
+    l3 = losses.of_row(loss, p[:, 3], y[i[3]], c[:, 3])
+    for o in range(len(p)):
+        factors = a0 * c[o, 0], a1 * c[o, 1], a2 * c[o, 2], a3 * c[o, 3]
+        move(X, i, factors, one, w, o, wide, total, averaged)
+    return l0, l1, l2, l3
+
+
+@register_jitable(**INLINED)
+def move(X, i, c, one, w, o, wide, total, averaged):
+    """Take c times the rows from the weights of an output. Of the steps before, `averaged` are in the total."""
+    c0, c1, c2, c3 = c
+    d = X.shape[1]
+    first, b = o * wide, o * wide + wide - 1
+    if len(total) == 0 or averaged + GROUP <= 0:
+        _vectors.add_rows(X, i, (-c0, -c1, -c2, -c3), w, first, d)
+        if one != 0:
+            w[b] = (((w[b] - c0) - c1) - c2) - c3
+    else:
+        for r in range(GROUP):
+            _vectors.add_rows(X, (i[r],), (-c[r],), w, first, d)
+            if one != 0:
+                w[b] -= c[r]
+            if averaged + r >= 0:
+                t = o * (d + 1)
+                for j in range(d):
+                    total[t + j] += w[first + j]
+                total[t + d] += w[b]
 
 
 def lazily(
@@ -744,29 +668,25 @@ def lazily(
     slopes,
 ):
     """An epoch of steps that touch only the columns of their rows: `gdfast._backends._numpy.Lazy` says how."""
-    X, y, weights = rows.X, rows.y, rows.weights
-    n, d = len(y), X.features
-    models = params.reshape(outputs, -1)
-    work = room(outputs, params)
-    p, c, lanes, visits = work[0][0], work[1][0], work[2], work[3]
-    sums = np.zeros_like(models)
-    seen = np.zeros_like(models)
-    marks = np.zeros(d, np.int64)
-    touched = np.empty(d, np.int64)
-    one, zero = elementary.like(params, 1.0), elementary.like(params, 0.0)
-    scale, shift = one, zero
-    l1, l2 = penalty.l1, penalty.l2
+    X, visited, touched, marks = rows.X, kernels.visited, kernels.touched, kernels.marks
+    sums, seen = kernels.sums[0], kernels.seen
+    n, d = len(rows.y), X.features
+    one, zero = params.dtype.type(1), params.dtype.type(0)
+    scale, shift, l1, l2 = one, zero, zero, zero
+    if penalty is not None:
+        l1, l2 = penalty.l1, penalty.l2
     for first in range(0, n, batch_size):
         end = min(n, first + batch_size)
         if end == n:
-            catch_up(l1, models, scale, shift, seen)
+            catch_up(l1, params, outputs, scale, shift, seen)
             scale, shift = one, zero
         steps += 1
         count = 0
         for position in range(first, end):
-            if position % BLOCK == 0:
-                visit_all(keys, n, position, min(n, position + BLOCK), visits)
-            i = visits[position % BLOCK]
+            at = position % BLOCK
+            if at == 0:
+                visit(keys, n, position, min(n, position + BLOCK), visited)
+            i = visited[at]
             for q in range(X.indptr[i], X.indptr[i + 1]):
                 j = X.indices[q]
                 if marks[j] != steps:
@@ -774,17 +694,21 @@ def lazily(
                     touched[count] = j
                     count += 1
                     if l1 != 0:
-                        for o in range(outputs):
-                            models[o, j] = penalties.shrunk(models[o, j], shift - seen[o, j])
-            epoch_loss[(offset + position) // BLOCK] += row_loss(
-                X, y, weights, i, loss, models, scale, d, p, c, lanes
-            )
+                        for w in range(0, len(params), d + 1):
+                            params[w + j] = penalties.shrunk(params[w + j], shift - seen[w + j])
             for o in range(outputs):
-                add_row(X, i, c[o], sums, o, d)
-                sums[o, d] += c[o]
+                w = o * (d + 1)
+                product = sparse_dot(X, i, params, w, d, kernels.lanes)
+                kernels.p[o, 0] = scale * product + params[w + d]
+            find_losses(kernels, rows, loss, at, at + 1)
+            epoch_loss[(offset + position) // BLOCK] += kernels.lost[0]
+            for o in range(outputs):
+                add_sparse(X, i, kernels.c[o, 0], sums, o * (d + 1))
+                sums[o * (d + 1) + d] += kernels.c[o, 0]
         size = params.dtype.type(end - first)
         if end == n:
-            slopes[:] = sums.reshape(-1) / size
+            for j in range(len(slopes)):
+                slopes[j] = sums[j] / size
             kernels.decay(penalty, params, outputs, fit_intercept, slopes)
             kernels.least_slopes(penalty, params, outputs, slopes, slopes)
         e = kernels.numbers_of(numbers, steps - before)
@@ -793,65 +717,63 @@ def lazily(
             scale *= one - e[0] * l2
             shrink = e[0] * l1 / scale
             shift += shrink
-        for o in range(outputs):
-            first_param = o * (d + 1)
-            for j in touched[:count]:
-                g = sums[o, j] / size / scale
-                w = optimizers.step(rule, models[o, j], g, slots, first_param + j, e)
+        for w in range(0, len(params), d + 1):
+            for at in range(count):
+                j = w + touched[at]
+                g = sums[j] / size / scale
+                stepped = optimizers.step(rule, params[j], g, slots, j, e)
                 if l1 != 0:
-                    w = penalties.shrunk(w, shrink)
-                    seen[o, j] = shift
-                models[o, j] = w
-                sums[o, j] = 0
+                    stepped = penalties.shrunk(stepped, shrink)
+                    seen[j] = shift
+                params[j] = stepped
+                sums[j] = 0
+            b = w + d
             if fit_intercept:
-                g = sums[o, d] / size
-                models[o, d] = optimizers.step(rule, models[o, d], g, slots, first_param + d, e)
-            sums[o, d] = 0
+                params[b] = optimizers.step(rule, params[b], sums[b] / size, slots, b, e)
+            sums[b] = 0
         if scale < _numpy.SMALLEST_SCALE:
-            catch_up(l1, models, scale, shift, seen)
+            catch_up(l1, params, outputs, scale, shift, seen)
             scale, shift = one, zero
-    catch_up(l1, models, scale, shift, seen)
+    catch_up(l1, params, outputs, scale, shift, seen)
     return steps
 
 
-@overload_method(KernelsType, "fused_epoch")
-@functools.wraps(per_sample)
-def _fused_epoch(kernels, rows, *_):  # noqa: ARG001
-    return per_sample if isinstance(rows.types[0], types.Array) else lazily
-
-
-@register_jitable
-def catch_up(l1, models, scale, shift, seen):
-    """Make the models the weights themselves."""
-    for o in range(models.shape[0]):
-        for j in range(models.shape[1] - 1):
+@register_jitable(**UNCOUNTED)
+def catch_up(l1, params, outputs, scale, shift, seen):
+    """Make the params the weights themselves."""
+    width = len(params) // outputs
+    for w in range(0, len(params), width):
+        for j in range(w, w + width - 1):
             if l1 != 0:
-                models[o, j] = penalties.shrunk(models[o, j], shift - seen[o, j])
-                seen[o, j] = 0
-            models[o, j] *= scale
+                params[j] = penalties.shrunk(params[j], shift - seen[j])
+                seen[j] = 0
+            params[j] *= scale
 
 
-@register_jitable
-def tree(parts):
-    """Add rows in pairs of neighbours, level by level, into the first; overwrites parts."""
+@functools.wraps(by_rows)
+def _fused_epoch(kernels, rows, *_):  # noqa: ARG001
+    return by_rows if isinstance(rows.types[0], types.Array) else lazily
+
+
+@register_jitable(**UNCOUNTED)
+def add_tree(parts, count):
+    """Add the first `count` rows in pairs of neighbours, level by level, into the first; overwrites parts."""
     reach = 1
-    while reach < len(parts):
-        for k in range(0, len(parts) - reach, 2 * reach):
+    while reach < count:
+        for k in range(0, count - reach, 2 * reach):
             for j in range(parts.shape[1]):
                 parts[k, j] += parts[k + reach, j]
         reach *= 2
-    return parts[0]
 
 
-@register_jitable
-def mean_gradient(sums, count, outputs, grad):
-    total = tree(sums)
-    width, padded_width = len(grad) // outputs, len(total) // outputs
-    size = grad.dtype.type(count)
-    for o in range(outputs):
-        for j in range(width - 1):
-            grad[o * width + j] = total[o * padded_width + j] / size
-        grad[(o + 1) * width - 1] = total[(o + 1) * padded_width - 1] / size
+def of_kernels(find):
+    """The overload of a method that records other than Numba have not."""
+
+    @functools.wraps(find)
+    def found(self, *rest):
+        return find(self, *rest) if self.instance_class is Numba else None
+
+    return found
 
 
 for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum_of_outputs)):
@@ -859,7 +781,11 @@ for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum
     overload(generic, jit_options=INLINED)(by_type(generic, name, default))
 overload(optimizers.step, jit_options=INLINED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
-    overload_method(KernelsType, name, **METHOD_OPTIONS.get(name, {}))(always(method))
+    if not name.startswith("_"):
+        overload_method(
+            types.NamedTuple, name, jit_options=UNCOUNTED if name == "gradient" else INLINED
+        )(of_kernels(always(method)))
+overload_method(types.NamedTuple, "fused_epoch", jit_options=UNCOUNTED)(of_kernels(_fused_epoch))
 for helper in (
     elementary.sign,
     elementary.wide,
@@ -879,7 +805,7 @@ for helper in (
     penalties.on_side,
     penalties.step,
 ):
-    register_jitable(helper)
+    register_jitable(**INLINED)(helper)
 
 
 @overload(optimizers.plain, jit_options=UNCOUNTED)
@@ -982,20 +908,17 @@ def _gradient_like(g, x):  # noqa: ARG001
     return checked
 
 
-_descend = compiled(_loops.descend)
 _minimize = jitted(_loops.minimize)  # by users' functions: not for the cache on disk
+_descend = compiled(_loops.descend)
+
+
+def without_penalty(kernels, rows, loss, rule, penalty, *rest):  # noqa: ARG001
+    """The same loop without what penalties need."""
+    return _descend(kernels, rows, loss, rule, None, *rest)
 
 
 @compiled
-def _mean_loss(kernels, loss, p, y, weights):
-    n = len(p)
-    sums = np.zeros((n + BLOCK - 1) // BLOCK, p.dtype)
-    sum_losses(loss, p, y, weights, np.empty(p.shape[1], p.dtype), sums)
-    return kernels.mean_loss(sums, sums, n)
-
-
-@register_jitable(**UNCOUNTED)
-def sum_losses(loss, p, y, weights, c, sums):
+def _find_losses_of(loss, p, y, weights, c, sums):
     """The losses of the rows, whose predictions are given, by blocks."""
     for k in range(len(sums)):
         total = sums[k]
@@ -1006,24 +929,27 @@ def sum_losses(loss, p, y, weights, c, sums):
 
 
 @compiled
-def _step(kernels, rule, params, grad, slots, numbers):
-    kernels.step(rule, params, grad, slots, kernels.numbers_of(numbers.reshape(1, -1), 1))
+def _step(rule, params, grad, slots, numbers):
+    c = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
+    for j in range(len(params)):
+        params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
 
 
 @compiled
 def _sum_parts(
-    rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset
+    kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
 ):
-    sum_parts(rows, loss, keys, first, count, outputs, params, begin, end, sums, epoch_loss, offset)
+    sum_parts(
+        kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
+    )
 
 
 @compiled
-def _predict(X, models, begin, end, out):
-    d = models.shape[1] - 1
-    lanes = np.empty(LANES, models.dtype)
+def _predict(X, params, outputs, begin, end, lanes, out):
+    d = len(params) // outputs - 1
     for i in range(begin, end):
-        for o in range(len(models)):
-            out[i, o] = dot(X, i, models, o, d, lanes) + models[o, d]
+        for w in range(0, len(params), d + 1):
+            out[i, w // (d + 1)] = dot(X, i, params, w, d, lanes) + params[w + d]
 
 
 class Threaded(_numpy.Numpy):
@@ -1069,10 +995,12 @@ class Threaded(_numpy.Numpy):
         offset: int,
     ) -> Any:
         """The sum of the gradients of the rows at these positions."""
-        sums = np.empty((parts(rows.X, count), padded(outputs, params)), params.dtype)
+        kernels = Numba.of(rows, outputs, count)
 
         def fill(part: slice) -> None:
+            own = Numba.of(rows, outputs, 1)._replace(sums=kernels.sums)
             _sum_parts(
+                own,
                 rows,
                 loss,
                 visits,
@@ -1082,14 +1010,13 @@ class Threaded(_numpy.Numpy):
                 params,
                 part.start,
                 part.stop,
-                sums,
                 epoch_loss,
                 offset,
             )
 
-        _numpy.in_threads(fill, even_parts(len(sums), self.threads), self.threads)
-        by_output = order.tree(sums).reshape(outputs, -1)
-        d = len(params) // outputs - 1
+        _numpy.in_threads(fill, even_parts(len(kernels.sums), self.threads), self.threads)
+        by_output = order.tree(kernels.sums).reshape(outputs, -1)
+        d = rows.X.shape[1]
         return np.delete(by_output, np.s_[d:-1], axis=1).ravel()
 
 
@@ -1107,7 +1034,10 @@ def descend(
         return _numpy.run(
             _loops.descend, Threaded(problem.batch_threads), problem, state, numbers, keys, log
         )
-    return _numpy.run(_descend, Numba(), problem, state, numbers, keys, log)
+    kernels = Numba.of(problem.rows, problem.outputs, problem.batch_size, len(log.sums))
+    free = problem.penalty.l1 == 0 and problem.penalty.l2 == 0
+    loop = without_penalty if free else _descend
+    return _numpy.run(loop, kernels, problem, state, numbers, keys, log)
 
 
 def total(problem: Problem, params: Array) -> tuple[Array, Any]:
@@ -1125,18 +1055,23 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     """The mean loss of some rows, given their predictions, (n, outputs)."""
-    return p.dtype.type(_mean_loss(Numba(), cast(loss, p.dtype), p, y, weights))
+    n, outputs = p.shape
+    sums = np.zeros(-(-n // BLOCK), p.dtype)
+    _find_losses_of(cast(loss, p.dtype), p, y, weights, np.empty(outputs, p.dtype), sums)
+    return order.tree(sums) / p.dtype.type(n)
 
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
     """One update of the params."""
-    _step(Numba(), cast(rule, params.dtype), params, grad, slots, numbers)
+    five = numbers[np.minimum(np.arange(5), len(numbers) - 1)]
+    _step(cast(rule, params.dtype), params, grad, slots, five)
 
 
 def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, int]:
     """Minimise a function, one of numba's or in Python; return the steps made, and why it ended."""
     if is_jitted(fun) and (jac is None or is_jitted(jac)):
-        done: tuple[int, int] = _minimize(Numba(), fun, jac, cast(rule, x.dtype), x, *rest)
+        kernels = Numba.of(Rows(x[None], x, x), 1, 1)
+        done: tuple[int, int] = _minimize(kernels, fun, jac, cast(rule, x.dtype), x, *rest)
         return done
     return _loops.minimize(_numpy.Stepping(step), fun, jac, rule, x, *rest)
 
@@ -1145,10 +1080,10 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
     """x.w + b for each row and output, (n, outputs)."""
     n = X.shape[0]
     out = np.empty((n, outputs), params.dtype)
-    models = params.reshape(outputs, -1)
 
     def fill(part: slice) -> None:
-        _predict(X, models, part.start, part.stop, out)
+        lanes = np.empty(LANES, params.dtype)
+        _predict(X, params, outputs, part.start, part.stop, lanes, out)
 
     _numpy.in_threads(fill, even_parts(n, threads), threads)
     return out

@@ -319,6 +319,10 @@ class Numpy:
         if len(total) > 0:
             total += params
 
+    def copy(self, source: Array, target: Array) -> None:
+        """Make target what source is."""
+        target[:] = source
+
 
 class Lazy:
     """Steps that touch only the columns that their rows hold. csrc/kernels.hpp has the same.
@@ -454,8 +458,8 @@ def run(
             problem.outputs,
             problem.fit_intercept,
             problem.batch_size,
-            problem.fused,
-            dtype.type(problem.clip_norm),
+            problem.fused or None,
+            None if problem.clip_norm == np.inf else dtype.type(problem.clip_norm),
             dtype.type(problem.tol),
             dtype.type(problem.bound),
             state.params,
@@ -463,6 +467,8 @@ def run(
             state.total,
             problem.averages_after,
             state.start,
+            np.empty_like(state.params),
+            np.empty_like(state.params),
             state.steps,
             numbers,
             keys,

@@ -38,11 +38,14 @@ class Emitter:
         data = self.context.make_array(array_type)(self.context, self.builder, array).data
         return self.builder.gep(data, [first])
 
+    def columns(self, matrix_type: Any, matrix: Any) -> Any:
+        shape = self.context.make_array(matrix_type)(self.context, self.builder, matrix).shape
+        return self.builder.extract_value(shape, 1)
+
     def row(self, matrix_type: Any, matrix: Any, i: Any) -> Any:
         """The address of a matrix's row."""
-        shape = self.context.make_array(matrix_type)(self.context, self.builder, matrix).shape
-        columns = self.builder.extract_value(shape, 1)
-        return self.at(matrix_type, matrix, self.builder.mul(i, columns))
+        first = self.builder.mul(i, self.columns(matrix_type, matrix))
+        return self.at(matrix_type, matrix, first)
 
     def rows(self, matrix_type: Any, matrix: Any, rows: Any) -> list[Any]:
         return [self.row(matrix_type, matrix, i) for i in cgutils.unpack_tuple(self.builder, rows)]
@@ -164,6 +167,18 @@ class Emitter:
 
 
 @intrinsic
+def dot(_typing, a, i, b, j, d):
+    """The product of d numbers of a, from i on, with those of b from j on."""
+
+    def generate(context, builder, signature, arguments):
+        a_, i_, b_, j_, d_ = arguments
+        emit = Emitter(context, builder, a.dtype)
+        return emit.products([(emit.at(a, a_, i_), emit.at(b, b_, j_))], d_)[0]
+
+    return a.dtype(a, types.int64, b, types.int64, types.int64), generate
+
+
+@intrinsic
 def products(_typing, X, rows, w, first, d):
     """The product of each of the rows with the numbers of w from `first` on."""
 
@@ -228,14 +243,14 @@ def add_rows(_typing, X, rows, c, g, first, d):
 
 
 @intrinsic
-def prefetch(_typing, X, i, d):
+def prefetch(_typing, X, i):
     """Have row i of X brought to the cache."""
 
     def generate(context, builder, _signature, arguments):
-        X_, i_, d_ = arguments
+        X_, i_ = arguments
         emit = Emitter(context, builder, X.dtype)
         first = builder.bitcast(emit.row(X, X_, i_), cgutils.voidptr_t)
-        size = builder.mul(d_, index(emit.bytes))
+        size = builder.mul(emit.columns(X, X_), index(emit.bytes))
         flag = ir.IntType(32)
         fetch = builder.module.declare_intrinsic(
             "llvm.prefetch",
@@ -247,4 +262,4 @@ def prefetch(_typing, X, i, d):
             builder.call(fetch, [builder.gep(first, [at]), read, near, data])
         return context.get_dummy_value()
 
-    return types.void(X, types.int64, types.int64), generate
+    return types.void(X, types.int64), generate
