@@ -27,7 +27,7 @@ def descend(
     total: Array,
     averages_after: int,
     start: Array,
-    grad: Array,
+    grad: Array | None,
     slopes: Array,
     steps: int,
     numbers: Array,
@@ -44,7 +44,8 @@ def descend(
     room. numbers has a row for each step, the last one being for all that follow. The params of the outputs stand one
     after the other, each its weights and then its intercept.
 
-    What is None is left out, and numba does not compile it: `fused` where it is false, a clip_norm that clips nothing.
+    What is None is left out, and numba does not compile it: either `fused` or grad, and a clip_norm that clips nothing.
+
     A fused epoch makes its steps row by row or, where the rows are sparse, only on the columns that they hold.
     """
     n = len(rows.y)
@@ -77,7 +78,7 @@ def descend(
                 offset,
                 slopes,
             )
-        else:
+        if grad is not None:
             for first in range(0, n, batch_size):
                 count = min(batch_size, n - first)
                 kernels.gradient(

@@ -467,7 +467,7 @@ def run(
             state.total,
             problem.averages_after,
             state.start,
-            np.empty_like(state.params),
+            None if problem.fused else np.empty_like(state.params),
             np.empty_like(state.params),
             state.steps,
             numbers,

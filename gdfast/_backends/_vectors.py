@@ -81,22 +81,45 @@ class Emitter:
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
         return self.builder.shuffle_vector(one, one, zeros)
 
+    def loop(self, end: Any, step: int, body: Any) -> None:
+        """Emit body(j) for j = 0, step, ... below the end: a loop that LLVM is to leave as it is."""
+        builder = self.builder
+        before = builder.block
+        head, inside, after = (builder.append_basic_block() for _ in range(3))
+        builder.branch(head)
+        builder.position_at_end(head)
+        j = builder.phi(INDEX)
+        builder.cbranch(builder.icmp_signed("<", j, end), inside, after)
+        builder.position_at_end(inside)
+        body(j)
+        j.add_incoming(index(0), before)
+        j.add_incoming(builder.add(j, index(step)), builder.block)
+        builder.branch(head).set_metadata("llvm.loop", self.as_it_is())
+        builder.position_at_end(after)
+
+    def as_it_is(self) -> Any:
+        """What tells LLVM to neither unroll a loop nor make vectors of its numbers: a node that begins with itself."""
+        module = self.builder.module
+        off = ir.Constant(ir.IntType(1), 0)
+        hints = [
+            module.add_metadata(["llvm.loop.unroll.disable"]),
+            module.add_metadata(["llvm.loop.vectorize.enable", off]),
+        ]
+        node = ir.values.MDValue(module, hints, name=str(len(module.metadata)))
+        node.operands = (node, *hints)
+        return node
+
     def for_all(self, d: Any, body: Any, after: Any = lambda kind: None) -> None:
         """Emit body(j, kind, mask) for all features j, and then after(kind): one by one, or for vectors."""
         builder = self.builder
         small = builder.icmp_signed("<", d, index(SMALL))
         with builder.if_else(small, likely=False) as (then, otherwise):
             with then:
-                with cgutils.for_range(builder, d) as loop:
-                    body(loop.index, self.number, None)
+                self.loop(d, 1, lambda j: body(j, self.number, None))
                 after(self.number)
             with otherwise:
                 whole = builder.and_(d, index(-LANES))
-                with cgutils.for_range_slice(builder, index(0), whole, index(LANES), INDEX) as (
-                    j,
-                    _,
-                ):
-                    body(j, self.vector, None)
+                self.loop(whole, LANES, lambda j: body(j, self.vector, None))
                 rest = builder.sub(d, whole)
                 with builder.if_then(builder.icmp_signed(">", rest, index(0))):
                     lanes = ir.VectorType(INDEX, LANES)
@@ -257,9 +280,12 @@ def prefetch(_typing, X, i):
             (cgutils.voidptr_t,),
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag]),
         )
-        with cgutils.for_range_slice(builder, index(0), size, index(CACHE_LINE), INDEX) as (at, _):
-            read, near, data = (ir.Constant(flag, k) for k in (0, 3, 1))
-            builder.call(fetch, [builder.gep(first, [at]), read, near, data])
+        read, near, data = (ir.Constant(flag, k) for k in (0, 3, 1))
+        emit.loop(
+            size,
+            CACHE_LINE,
+            lambda at: builder.call(fetch, [builder.gep(first, [at]), read, near, data]),
+        )
         return context.get_dummy_value()
 
     return types.void(X, types.int64), generate
