@@ -7,6 +7,7 @@ itself: so there are few, nothing is allocated in them, and a fit compiles what 
 import functools
 import inspect
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from numba.extending import intrinsic, overload, overload_method, register_jitab
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops, _numpy, _vectors, is_jitted
-from gdfast._backends._jit import always, bare, by_type, compiled, jitted
+from gdfast._backends._jit import always, by_type, compiled, jitted
 from gdfast.csr import Csr
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
@@ -30,6 +31,13 @@ AHEAD = 8  # how many rows before its turn a shuffled one is fetched
 UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
 INLINED: Any = {"forceinline": True, **UNCOUNTED}
+
+
+class Plain(NamedTuple):
+    """The rule of `optimizers.SGD` where it is plain, and without penalties: the steps of rows go in groups."""
+
+    def step(self, w, g, s, j, c):  # noqa: ARG002
+        return w - c[0] * g
 
 
 class Numba(NamedTuple):
@@ -356,6 +364,7 @@ def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  #
             g[o * (d + 1) + d] += kernels.c[o, r]
 
 
+@register_jitable(**UNCOUNTED)
 def by_rows(
     kernels,
     rows,
@@ -377,30 +386,13 @@ def by_rows(
     offset,
     slopes,
 ):
+    """The steps of rows one by one: of those that are left over by groups, or of all."""
     X, visited = rows.X, kernels.visited
     n, d = X.shape
-    grouped = 0
-    if penalty is None and optimizers.plain(rule):
-        grouped = n - n % GROUP
-        step_by_groups(
-            kernels,
-            rows,
-            loss,
-            rule,
-            keys,
-            fit_intercept,
-            params,
-            total,
-            steps - averages_after,
-            numbers[min(steps - before, len(numbers) - 1) :],
-            epoch_loss,
-            offset,
-            slopes,
-        )
-        steps += grouped
-    for k in range((offset + grouped) // BLOCK, len(epoch_loss)):
+    alone = n - n % GROUP if optimizers.plain(rule) else 0
+    for k in range((offset + alone) // BLOCK, len(epoch_loss)):
         block_loss = epoch_loss[k]
-        first = max(grouped, k * BLOCK - offset)
+        first = max(alone, k * BLOCK - offset)
         end = min(n, (k + 1) * BLOCK - offset)
         visit(keys, n, first, end, visited)
         for at in range(end - first):
@@ -447,61 +439,31 @@ def find_slopes(X, i, c, slopes, first):
     slopes[first + d] = c
 
 
-def step_by_groups(
-    kernels,
-    rows,
-    loss,
-    rule,
-    keys,
-    fit_intercept,
-    params,
-    total,
-    averaged,
-    numbers,
-    epoch_loss,
-    offset,
-    slopes,
-):
-    """The steps of whole groups, as `gdfast.order` says."""
-    raise NotImplementedError("numba calls one of the following")
-
-
-def by_no_groups(
-    kernels,
-    rows,
-    loss,
-    rule,
-    keys,
-    fit_intercept,
-    params,
-    total,
-    averaged,
-    numbers,
-    epoch_loss,
-    offset,
-    slopes,
-):
-    """Of a rule that has none."""
-
-
 def by_groups(
     kernels,
     rows,
     loss,
-    rule,  # noqa: ARG001
+    rule,
+    penalty,
     keys,
+    batch_size,
+    outputs,
     fit_intercept,
     params,
+    slots,
     total,
-    averaged,
+    averages_after,
+    steps,
     numbers,
+    before,
     epoch_loss,
     offset,
     slopes,
 ):
+    """The steps of whole groups, as `gdfast.order` says, and then the others."""
     X, visited, w = rows.X, kernels.visited, kernels.sums[0]
     n, d = X.shape
-    outputs = len(kernels.p)
+    grouped = n - n % GROUP
     width, wide = d + 1, len(w) // outputs
     one = params.dtype.type(fit_intercept)
     last_rate = len(numbers) - 1
@@ -509,9 +471,9 @@ def by_groups(
         for j in range(d):
             w[o * wide + j] = params[o * width + j]
         w[o * wide + wide - 1] = params[o * width + d]
-    for k in range((offset + n - n % GROUP + BLOCK - 1) // BLOCK):
+    for k in range((offset + grouped + BLOCK - 1) // BLOCK):
         first = max(0, k * BLOCK - offset)
-        end = min(n - n % GROUP, (k + 1) * BLOCK - offset)
+        end = min(grouped, (k + 1) * BLOCK - offset)
         visit(keys, n, first, end, visited)
         block_loss = epoch_loss[k]
         for at in range(0, end - first, GROUP):
@@ -522,16 +484,18 @@ def by_groups(
                 weight_of(rows, i[2]),
                 weight_of(rows, i[3]),
             )
-            e = first + at
+            e = steps - before
             a = (
                 numbers[min(e, last_rate), 0] * s0,
                 numbers[min(e + 1, last_rate), 0] * s1,
                 numbers[min(e + 2, last_rate), 0] * s2,
                 numbers[min(e + 3, last_rate), 0] * s3,
             )
-            l0, l1, l2, l3 = step_group(kernels, X, rows.y, loss, i, a, one, w, total, averaged + e)
+            averaged = steps - averages_after
+            l0, l1, l2, l3 = step_group(kernels, X, rows.y, loss, i, a, one, w, total, averaged)
+            steps += GROUP
             block_loss = (((block_loss + s0 * l0) + s1 * l1) + s2 * l2) + s3 * l3
-            if e + GROUP == n:
+            if first + at + GROUP == n:
                 for o in range(outputs):
                     find_slopes(X, i[3], s3 * kernels.c[o, 3], slopes, o * width)
                     if not fit_intercept:
@@ -541,12 +505,27 @@ def by_groups(
         for j in range(d):
             params[o * width + j] = w[o * wide + j]
         params[o * width + d] = w[o * wide + wide - 1]
-
-
-@overload(step_by_groups, jit_options=UNCOUNTED)
-@functools.wraps(by_groups)
-def _step_by_groups(kernels, rows, loss, rule, *_):  # noqa: ARG001
-    return by_groups if hasattr(rule.instance_class, "plain") else by_no_groups
+    return by_rows(
+        kernels,
+        rows,
+        loss,
+        rule,
+        penalty,
+        keys,
+        batch_size,
+        outputs,
+        fit_intercept,
+        params,
+        slots,
+        total,
+        averages_after,
+        steps,
+        numbers,
+        before,
+        epoch_loss,
+        offset,
+        slopes,
+    )
 
 
 def step_group(kernels, X, y, loss, i, a, one, w, total, averaged):
@@ -751,8 +730,10 @@ def catch_up(l1, params, outputs, scale, shift, seen):
 
 
 @functools.wraps(by_rows)
-def _fused_epoch(kernels, rows, *_):  # noqa: ARG001
-    return by_rows if isinstance(rows.types[0], types.Array) else lazily
+def _fused_epoch(kernels, rows, loss, rule, *_):  # noqa: ARG001
+    if not isinstance(rows.types[0], types.Array):
+        return lazily
+    return by_groups if rule.instance_class is Plain else by_rows
 
 
 @register_jitable(**UNCOUNTED)
@@ -808,11 +789,10 @@ for helper in (
     register_jitable(**INLINED)(helper)
 
 
-@overload(optimizers.plain, jit_options=UNCOUNTED)
+@overload(optimizers.plain, jit_options=INLINED)
 def plain(self):
-    if hasattr(self.instance_class, "plain"):
-        return bare(self.instance_class.plain)
-    return lambda self: False  # noqa: ARG005
+    is_plain = self.instance_class is Plain
+    return lambda self: is_plain  # noqa: ARG005
 
 
 @overload(elementary.like)
@@ -1036,6 +1016,8 @@ def descend(
         )
     kernels = Numba.of(problem.rows, problem.outputs, problem.batch_size, len(log.sums))
     free = problem.penalty.l1 == 0 and problem.penalty.l2 == 0
+    if free and optimizers.plain(problem.rule):
+        problem = replace(problem, rule=Plain())
     loop = without_penalty if free else _descend
     return _numpy.run(loop, kernels, problem, state, numbers, keys, log)
 
