@@ -158,20 +158,21 @@ class Numba(NamedTuple):
             params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
 
     def penalised_step(self, rule, penalty, params, grad, slots, outputs, fit_intercept, c):
+        if fit_intercept and (penalty is None or penalty.l1 == 0):
+            for j in range(len(params)):
+                params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
+            return
         width = len(params) // outputs
-        if penalty is not None and penalty.l1 != 0:
-            for o in range(outputs):
-                for j in range(o * width, o * width + width - 1):
-                    params[j] = penalties.step(
-                        rule, params[j], grad[j], slots, j, c, penalty.l1, penalty.proximal
-                    )
-                b = o * width + width - 1
-                if fit_intercept:
-                    params[b] = optimizers.step(rule, params[b], grad[b], slots, b, c)
-        else:
-            for o in range(outputs):
-                for j in range(o * width, o * width + width - 1 + fit_intercept):
-                    params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
+        for o in range(outputs):
+            b = o * width + width - 1
+            w, g, s = params[o * width : b], grad[o * width : b], slots[:, o * width : b]
+            for j in range(width - 1):
+                if penalty is not None:
+                    w[j] = penalties.step(rule, w[j], g[j], s, j, c, penalty.l1, penalty.proximal)
+                else:
+                    w[j] = optimizers.step(rule, w[j], g[j], s, j, c)
+            if fit_intercept:
+                params[b] = optimizers.step(rule, params[b], grad[b], slots, b, c)
 
     def add(self, params, total):
         for j in range(len(total)):
@@ -254,7 +255,7 @@ def find_losses(kernels, rows, loss, first, end):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(find_losses, jit_options=UNCOUNTED)
+@overload(find_losses, jit_options=INLINED)
 def _find_losses(kernels, rows, loss, first, end):  # noqa: ARG001
     return joint_losses if hasattr(loss.instance_class, "of_row") else sums_of_losses
 
@@ -286,7 +287,7 @@ def sums_of_losses(kernels, rows, loss, first, end):
             c[o, r] *= s
 
 
-@register_jitable(**UNCOUNTED)
+@register_jitable(**INLINED)
 def sum_parts(
     kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
 ):
@@ -317,7 +318,7 @@ def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
     raise NotImplementedError("numba calls one of the following")
 
 
-@overload(add_rows, jit_options=UNCOUNTED)
+@overload(add_rows, jit_options=INLINED)
 def _add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  # noqa: ARG001
     return add_dense_rows if isinstance(X, types.Array) else add_sparse_rows
 
@@ -356,7 +357,7 @@ def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  #
         for r in range(end - first):
             i = kernels.visited[first + r]
             w = o * (d + 1)
-            p[o, r] = sparse_dot(X, i, params, w, d, kernels.lanes) + params[w + d]
+            p[o, r] = dot(X, i, params, w, d, kernels.lanes) + params[w + d]
     find_losses(kernels, rows, loss, first, end)
     for o in range(len(p)):
         for r in range(end - first):
@@ -409,21 +410,20 @@ def by_rows(
                 kernels.least_slopes(penalty, params, outputs, slopes, slopes)
             steps += 1
             e = kernels.numbers_of(numbers, steps - before)
+            x = X[i]
             for o in range(outputs):
-                c = kernels.c[o, 0]
-                w = o * (d + 1)
+                c, b = kernels.c[o, 0], o * (d + 1) + d
+                w, s = params[b - d : b], slots[:, b - d : b]
                 for j in range(d):
-                    g = X[i, j] * c
-                    if penalty is not None and penalty.l2 != 0:
-                        g += penalty.l2 * params[w + j]
-                    if penalty is not None and penalty.l1 != 0:
-                        params[w + j] = penalties.step(
-                            rule, params[w + j], g, slots, w + j, e, penalty.l1, penalty.proximal
-                        )
+                    g = x[j] * c
+                    if penalty is not None:
+                        if penalty.l2 != 0:
+                            g += penalty.l2 * w[j]
+                        w[j] = penalties.step(rule, w[j], g, s, j, e, penalty.l1, penalty.proximal)
                     else:
-                        params[w + j] = optimizers.step(rule, params[w + j], g, slots, w + j, e)
+                        w[j] = optimizers.step(rule, w[j], g, s, j, e)
                 if fit_intercept:
-                    params[w + d] = optimizers.step(rule, params[w + d], c, slots, w + d, e)
+                    params[b] = optimizers.step(rule, params[b], c, slots, b, e)
             if steps > averages_after:
                 kernels.add(params, total)
         epoch_loss[k] = block_loss
@@ -677,7 +677,7 @@ def lazily(
                             params[w + j] = penalties.shrunk(params[w + j], shift - seen[w + j])
             for o in range(outputs):
                 w = o * (d + 1)
-                product = sparse_dot(X, i, params, w, d, kernels.lanes)
+                product = dot(X, i, params, w, d, kernels.lanes)
                 kernels.p[o, 0] = scale * product + params[w + d]
             find_losses(kernels, rows, loss, at, at + 1)
             epoch_loss[(offset + position) // BLOCK] += kernels.lost[0]
@@ -736,7 +736,7 @@ def _fused_epoch(kernels, rows, loss, rule, *_):  # noqa: ARG001
     return by_groups if rule.instance_class is Plain else by_rows
 
 
-@register_jitable(**UNCOUNTED)
+@register_jitable(**INLINED)
 def add_tree(parts, count):
     """Add the first `count` rows in pairs of neighbours, level by level, into the first; overwrites parts."""
     reach = 1
@@ -763,9 +763,7 @@ for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum
 overload(optimizers.step, jit_options=INLINED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     if not name.startswith("_"):
-        overload_method(
-            types.NamedTuple, name, jit_options=UNCOUNTED if name == "gradient" else INLINED
-        )(of_kernels(always(method)))
+        overload_method(types.NamedTuple, name, jit_options=INLINED)(of_kernels(always(method)))
 overload_method(types.NamedTuple, "fused_epoch", jit_options=UNCOUNTED)(of_kernels(_fused_epoch))
 for helper in (
     elementary.sign,
