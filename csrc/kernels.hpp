@@ -14,6 +14,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -43,17 +45,21 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
     const bool clips = std::isfinite(options.clip_norm);
     const Shape padded = shape.padded();
     const SGD<T> *const per_sample = options.fused && !Matrix::sparse ? rule.per_sample() : nullptr;
-    const bool lazily = options.fused && Matrix::sparse;
-    const bool by_batches = per_sample == nullptr && !lazily;
+    const bool by_batches = per_sample == nullptr && !(options.fused && Matrix::sparse);
     Room<T> room_for_models;
     T *const models = room_for_models.of(by_batches ? padded.size() : 0);
     std::vector<T> sums(by_batches ? room_for_sums<Matrix>(options.batch_size, padded) : 0);
     std::vector<T> grad(static_cast<std::size_t>(by_batches ? size : 0));
     std::vector<T> slopes(static_cast<std::size_t>(size));
+    std::vector<T> sides(static_cast<std::size_t>(by_batches && penalty.l1 != 0 ? size : 0));
     EpochLoss<T> epoch_loss(log.sums, log.offset, n);
-    std::vector<Lazy<T>> lazy; // one, or none
-    if (lazily) {
-        lazy.emplace_back(penalty, shape);
+    std::optional<std::conditional_t<Matrix::sparse, Lazy<T>, PerSample<T>>> fused;
+    if constexpr (Matrix::sparse) {
+        if (options.fused) {
+            fused.emplace(penalty, shape);
+        }
+    } else if (per_sample != nullptr) {
+        fused.emplace(data, loss, *per_sample, penalty, shape);
     }
 
     for (index e = 0; e < epochs; ++e) {
@@ -63,22 +69,18 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
             epoch_loss.clear();
         }
         Status status = Status::ran;
-        if (per_sample != nullptr) {
-            if constexpr (!Matrix::sparse) {
-                PerSample<T> by_rows(data, loss, *per_sample, penalty, shape);
-                for (index first = 0; first < n; first += block) {
-                    index rows[block];
-                    T losses[block];
-                    const index count = std::min(block, n - first);
-                    visits(first, count, rows);
-                    by_rows.step(rows, count, visits.shuffled(), state, numbers, losses,
-                                 first + count == n ? slopes.data() : nullptr);
-                    epoch_loss.add(first, losses, count);
-                }
-            }
-        } else if (lazily) {
+        if (fused) {
             if constexpr (Matrix::sparse) {
-                lazy[0].epoch(data, loss, rule, visits, options.batch_size, state, numbers, epoch_loss, slopes.data());
+                fused->epoch(data, loss, rule, visits, options.batch_size, state, numbers, epoch_loss, slopes.data());
+            } else {
+                for (index first = 0; first < n;) {
+                    index rows[block];
+                    const index count = std::min(epoch_loss.left_in_block(first), n - first);
+                    visits(first, count, rows);
+                    fused->step(rows, count, visits.shuffled(), state, numbers, epoch_loss.of_block(first),
+                                first + count == n ? slopes.data() : nullptr);
+                    first += count;
+                }
             }
         } else {
             for (index first = 0; first < n; first += options.batch_size) {
@@ -102,7 +104,11 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
                         std::for_each(grad.begin(), grad.end(), [scale](T &g) { g *= scale; });
                     }
                 }
-                rule.step(state, grad.data(), numbers, penalty);
+                ++state.steps;
+                const auto c = numbers.of(state.steps);
+                penalty.step(state.params, grad.data(), shape, c[0], sides.data(),
+                             [&] { rule.step(state, grad.data(), c); });
+                state.add_to_total();
             }
         }
         log.grad_norm[e] = norm(slopes.data(), shape);

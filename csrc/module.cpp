@@ -164,7 +164,7 @@ void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> pa
     const auto rule_ = rule_kernels<T>(rule, rule_fields);
     State<T> state{
         params.mutable_data(), data_or_null(slots), nullptr, nullptr, Shape::dense(1, params.size() - 1, true), 0, 0};
-    rule_->step(state, grad.data(), {numbers.data(), 1, numbers.size(), 0}, {0, 0, false});
+    rule_->step(state, grad.data(), Numbers<T>{numbers.data(), 1, numbers.size(), 0}.of(1));
 }
 
 template <class Arrays, class T>
