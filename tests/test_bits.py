@@ -5,11 +5,8 @@ so that one comparison covers backends and threads, or backends and layouts.
 """
 
 import dataclasses
-import functools
 import sys
-import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
