@@ -328,7 +328,9 @@ class Stream(Rows):
         for X, y, weights in self.parts():
             p = np.zeros((len(y), outputs), dtype)
             if params is not None:
-                p = engine.predict(X, outputs, params, useful_threads(threads, len(y), X.shape[1], outputs))
+                p = engine.predict(
+                    X, outputs, params, useful_threads(threads, len(y), X.shape[1], outputs)
+                )
             with np.errstate(all="ignore"):
                 terms = weights * losses.of_row(loss, p.T, y.T, np.empty_like(p.T))
                 sums.append(order.block_sums(terms[:, None]))
