@@ -6,6 +6,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
+#include <thread>
 #include <tuple>
 #include <type_traits>
 
@@ -18,6 +20,27 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
 using Fields = std::vector<double>; // of a record
+
+// While it lives, Python's other threads run. At the end of the interpreter a daemon thread never comes back from it:
+// Pythons before 3.14 unwind its stack there, which would end the process at the first function that may not throw.
+class OthersRun {
+public:
+    OthersRun() : state_(PyEval_SaveThread()) {}
+    ~OthersRun() {
+        try {
+            PyEval_RestoreThread(state_);
+        } catch (...) {
+            while (true) {
+                std::this_thread::sleep_for(std::chrono::hours(1));
+            }
+        }
+    }
+    OthersRun(const OthersRun &) = delete;
+    OthersRun &operator=(const OthersRun &) = delete;
+
+private:
+    PyThreadState *state_;
+};
 
 // What the kernels were compiled by.
 constexpr const char *build =
@@ -106,7 +129,7 @@ std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y,
     const Log<T> log{losses.mutable_data(), grad_norms.mutable_data(), data_or_null(traced), loss_sums.mutable_data(),
                      offset};
     const std::uint64_t *const key = keys.size() > 0 ? keys.data() : nullptr;
-    const py::gil_scoped_release released;
+    const OthersRun others_run;
     const auto [epochs, status] =
         Loops<std::decay_t<decltype(data.X)>>::descend(data, *loss_, *rule_, options, state, numbers_, most, key, log);
     return {epochs, state.steps, static_cast<int>(status)};
@@ -120,7 +143,7 @@ T sum_of_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights, con
     const auto kernels = Formulas<T>::loss(loss, loss_fields);
     const T *const at = params.data();
     T *const out = grad.mutable_data();
-    const py::gil_scoped_release released;
+    const OthersRun others_run;
     return Loops<std::decay_t<decltype(data.X)>>::sum(data, *kernels, outputs, at, out, threads);
 }
 
@@ -132,7 +155,7 @@ T mean_loss_of_arrays(const Array<T> &predictions, const Array<T> &y, const Arra
     const T *const p = predictions.data();
     const index n = predictions.shape(0);
     const index outputs = predictions.shape(1);
-    const py::gil_scoped_release released;
+    const OthersRun others_run;
     return Formulas<T>::mean_loss(targets, *kernels, p, outputs, n);
 }
 
@@ -152,7 +175,7 @@ void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index
     const T *const w = params.data();
     T *const p = out.mutable_data();
     const index outputs = out.shape(1);
-    const py::gil_scoped_release released;
+    const OthersRun others_run;
     Loops<std::decay_t<decltype(matrix)>>::predict(matrix, outputs, w, p, threads);
 }
 

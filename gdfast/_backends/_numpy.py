@@ -1,13 +1,13 @@
 """The numpy backend: whole blocks of rows at a time. Always there, and the plainest text of the kernels."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
+from gdfast._threads import in_threads
 from gdfast.csr import Csr
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
@@ -527,13 +527,3 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
 
     in_threads(fill, order.chunks(n, d), threads)
     return out
-
-
-def in_threads(work: Callable[[slice], None], chunks: list[slice], threads: int) -> None:
-    """Call work on each chunk, on several threads where there are several chunks."""
-    if threads > 1 and len(chunks) > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, chunks))
-    else:
-        for chunk in chunks:
-            work(chunk)
