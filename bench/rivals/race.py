@@ -1,0 +1,181 @@
+"""A line of the report: every rival in turns, and what each has led to."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import gdfast as gd
+from gdfast import _bench
+
+from . import limit
+from .by_gdfast import Gdfast
+from .rival import CannotDo, Rival, Training
+from .works import Data, Fit, Line, Minimize, Model, data, objective
+
+SLACK = 0.05  # how much higher the objective may be where the rows come in another order
+NEAR = 0.01  # how near an objective is when it is reached
+BACKENDS = [name for name, state in gd.backends().items() if state == "available"]
+
+
+@dataclass
+class Entry:
+    """What a rival did on a line. The figures are in the line's unit."""
+
+    minimum: float = float("nan")
+    median: float = float("nan")
+    rows: int | None = None  # that it was given, where these are fewer than the line's
+    reach: float | None = (
+        None  # the figure of as many epochs as it needs to gdfast's objective, where these are others
+    )
+    error: str = ""
+
+    @property
+    def counts(self) -> bool:
+        return not self.error
+
+
+@dataclass
+class Outcome:
+    """A line's figures."""
+
+    line: Line
+    work: Fit | Minimize
+    limit: float | None
+    entries: dict[str, Entry] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)  # rival -> why it has no figure
+
+    @property
+    def own(self) -> str:
+        """The backend that the target is for: the first that did the work."""
+        return next(name for name in BACKENDS if name in self.entries)
+
+    @property
+    def best_rival(self) -> str | None:
+        """The fastest that is not gdfast."""
+        others = {
+            name: entry.minimum
+            for name, entry in self.entries.items()
+            if name not in BACKENDS and entry.counts
+        }
+        return min(others, key=others.__getitem__, default=None)
+
+
+@dataclass
+class _Competitor:
+    rival: Rival
+    work: Fit | Minimize
+    training: Training
+    expected: Model
+
+    @property
+    def epochs(self) -> int:
+        return self.work.epochs if isinstance(self.work, Fit) else 0
+
+    def complaint(self, result: Any, rows: Callable[[Fit], Data]) -> str:
+        """What is wrong with a result; "" if nothing is."""
+        got, expected, within = self.training.model(result), self.expected, self.training.within
+        if within is None:
+            assert isinstance(self.work, Fit)
+            of = partial(objective, self.work, rows(self.work))
+            if of(got) <= (1 + SLACK) * of(expected):
+                return ""
+            return f"the objective is {of(got):.6g}, gdfast's {of(expected):.6g}"
+        weights, right = (np.append(m.coef, m.intercept) for m in (got, expected))
+        off = np.abs(weights - right).max() / np.abs(right).max()
+        return "" if off <= within else f"the weights differ by {off:.1e} of the largest"
+
+    def epochs_to(self, rows: Callable[[Fit], Data]) -> int | None:
+        """How many epochs it needs to come near gdfast's objective; None if more than four times as many."""
+        assert isinstance(self.work, Fit)
+        of = partial(objective, self.work, rows(self.work))
+        goal = (1 + NEAR) * of(self.expected)
+        choice = range(1, 4 * self.epochs + 1)
+        run, model = self.training.run, self.training.model
+        k = bisect_left(choice, True, key=lambda epochs: of(model(run(epochs))) <= goal)
+        return choice[k] if k < len(choice) else None
+
+
+def reference(work: Fit | Minimize, rows: Callable[[Fit], Data]) -> Model:
+    """What gdfast comes to."""
+    rival = Gdfast("numba" if isinstance(work, Minimize) and work.jitted else BACKENDS[0])
+    training = _trained(rival, work, rows)
+    model: Model = training.run(work.epochs if isinstance(work, Fit) else 0)
+    return model
+
+
+def _trained(rival: Rival, work: Fit | Minimize, rows: Callable[[Fit], Data]) -> Training:
+    if isinstance(work, Fit):
+        return rival.fit(work, rows(work))
+    run = rival.minimize(work)
+    return Training(lambda _: run(), within=1e-9)
+
+
+@contextmanager
+def threads(work: Fit | Minimize) -> Iterator[None]:
+    """BLAS and OpenMP with the line's threads."""
+    with threadpool_limits(work.threads if isinstance(work, Fit) else 1):
+        yield
+
+
+def measure(
+    line: Line,
+    rivals: Sequence[Rival],
+    scaled: Callable[[Fit], Fit],
+    rounds: int,
+    warm_up: float | None = None,
+) -> Outcome:
+    """Race the rivals on a line."""
+    rows = cache(data)
+    expected = cache(partial(reference, rows=rows))
+    work = scaled(line.work) if isinstance(line.work, Fit) else line.work
+    outcome = Outcome(line, work, _limit(line, work))
+    competitors = {}
+    with threads(work):
+        for rival in rivals:
+            given = work.of_rows(rival.rows(work)) if isinstance(work, Fit) else work
+            entry = Entry()
+            if given != work:
+                assert isinstance(given, Fit)
+                entry.rows = given.rows
+            try:
+                training = _trained(rival, given, rows)
+                competitor = _Competitor(rival, given, training, expected(given))
+                # The first call, which may compile, before the race: one that fails must not end it.
+                entry.error = competitor.complaint(training.run(competitor.epochs), rows)
+            except CannotDo as reason:
+                outcome.absent[rival.name] = str(reason)
+                continue
+            except Exception as error:  # of whatever kind: the report shows it in place of a figure
+                entry.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            outcome.entries[rival.name] = entry
+            if entry.counts:
+                competitors[rival.name] = competitor
+        runs = {
+            name: partial(competitor.training.run, competitor.epochs)
+            for name, competitor in competitors.items()
+        }
+        for name, turns in _bench.race(runs, range(rounds), warm_up).items():
+            competitor, entry = competitors[name], outcome.entries[name]
+            units = line.units(competitor.work)
+            entry.minimum, entry.median = min(turns.seconds) * units, median(turns.seconds) * units
+            entry.error = competitor.complaint(turns.results[-1], rows)
+            if competitor.training.within is None:
+                epochs = competitor.epochs_to(rows)
+                if epochs not in (None, competitor.epochs):
+                    entry.reach = entry.minimum * epochs / competitor.epochs
+    return outcome
+
+
+def _limit(line: Line, work: Fit | Minimize) -> float | None:
+    """The figure at which the machine's memory delivers the rows; None where these are too few to matter."""
+    if not isinstance(work, Fit) or work.published:
+        return None
+    seconds = work.bytes * work.epochs / limit.bandwidth(work.bytes, work.threads)
+    return seconds * line.units(work)
