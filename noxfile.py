@@ -13,6 +13,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 DEV = nox.project.dependency_groups(PROJECT, "dev")
+RIVALS = nox.project.dependency_groups(PROJECT, "rivals")
 ORACLES = nox.project.dependency_groups(PROJECT, "oracles")
 
 
@@ -55,6 +56,15 @@ def oracles(session: nox.Session) -> None:
     tests = ["tests/test_optimizers.py", "tests/test_schedules.py"]
     session.run("pytest", "-n", "2", *tests, env={"GDFAST_LIVE_ORACLES": "1"})
     session.run("python", "bench/six_optimizers.py", "--rounds=1")
+
+
+@nox.session(default=False)
+def rivals(session: nox.Session) -> None:
+    """Race gdfast against its rivals, and write docs/performance.md anew; `-- --help` shows what else it can."""
+    session.install(".[all]", *RIVALS, env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    docs = str(Path("docs").resolve())
+    with session.chdir("bench"):  # where no folder stands in for the installed gdfast
+        session.run("python", "-m", "rivals", *(session.posargs or ["--out", docs]))
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def bench(args: argparse.Namespace) -> int:
             f"{args.rounds} rounds of {len(y)} rows with {args.features} features; ns per row, of which the memory "
             f"takes {at} with 1, 2 threads:"
         )
-        table = [list(times[0]), *([*row.values()] for row in times)]
+        table: list[list[Any]] = [list(times[0]), *([*row.values()] for row in times)]
         if args.markdown:
             print(f"```\n{gd.show_config()}\n```\n\n{title}\n\n{_text.markdown(table)}")
         else:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -19,6 +18,7 @@ WARM_UP = (
     0.02  # seconds before each measurement: after another's turn a fit takes up to twice its time
 )
 
+K = TypeVar("K")
 R = TypeVar("R")
 
 
@@ -57,14 +57,14 @@ def targets(y: Array, kind: str) -> Array:
 
 
 def race(
-    runs: Mapping[str, Callable[[], R]], rounds: Iterable[object], warm_up: float | None = None
-) -> dict[str, Turns[R]]:
+    runs: Mapping[K, Callable[[], R]], rounds: Iterable[object], warm_up: float | None = None
+) -> dict[K, Turns[R]]:
     """Time each competitor in every round, after calls that are not measured: the first may compile.
 
     A measurement is of so many calls as take a quarter of the warm-up, `WARM_UP` by default, and at least of one.
     """
     warm_up = WARM_UP if warm_up is None else warm_up
-    turns: dict[str, Turns[R]] = {name: Turns([], [run()]) for name, run in runs.items()}
+    turns: dict[K, Turns[R]] = {name: Turns([], [run()]) for name, run in runs.items()}
     for _ in rounds:
         for name, (seconds, results) in turns.items():
             run, calls = runs[name], 0
@@ -81,7 +81,7 @@ def race(
     return turns
 
 
-def agree(turns: Mapping[str, Turns[FitResult]]) -> bool:
+def agree(turns: Mapping[Any, Turns[FitResult]]) -> bool:
     """Whether all fits of a race gave the same bytes."""
     return len({result.digest for turn in turns.values() for result in turn.results}) == 1
 
@@ -105,7 +105,7 @@ def read_bandwidth(
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(rounds + 1):  # the first may compile
             start = time.perf_counter()
-            list(pool.map(partial(read, times=times), parts))
+            list(pool.map(read, parts, [times] * threads))
             seconds.append(time.perf_counter() - start)
     return size * times / min(seconds[1:])
 

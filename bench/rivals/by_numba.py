@@ -55,7 +55,7 @@ class HandWrittenNumba(Rival):
         check(work.jitted, "it runs jitted functions")
         import numba
 
-        @numba.njit(fastmath=True)  # type: ignore[untyped-decorator]
+        @numba.njit(fastmath=True)
         def descend(steps: int, lr: float) -> Any:
             x, path, values = 0.0, np.empty(steps), np.empty(steps)
             for k in range(steps):
@@ -76,23 +76,23 @@ def kernels(loss: str) -> dict[str, Any]:
 
     if loss == "squared_error":
 
-        @jit  # type: ignore[untyped-decorator]
+        @jit
         def gradient(p, y):
             return 2.0 * (p - y)
 
     elif loss == "logistic":
 
-        @jit  # type: ignore[untyped-decorator]
+        @jit
         def gradient(p, y):
             return -y / (1.0 + math.exp(y * p))
 
     else:
 
-        @jit  # type: ignore[untyped-decorator]
+        @jit
         def gradient(p, y):
             return -y if y * p < 1.0 else 0.0
 
-    @jit  # type: ignore[untyped-decorator]
+    @jit
     def rows(X, y, w, lr, order):
         n, d = X.shape
         b = w[d]
@@ -107,7 +107,7 @@ def kernels(loss: str) -> dict[str, Any]:
             b -= c
         w[d] = b
 
-    @jit  # type: ignore[untyped-decorator]
+    @jit
     def sparse(data, indices, indptr, y, w, lr, order):
         for k in range(len(y)):
             i = order[k] if len(order) else k
@@ -119,7 +119,7 @@ def kernels(loss: str) -> dict[str, Any]:
                 for at in range(indptr[i], indptr[i + 1]):
                     w[indices[at]] -= c * data[at]
 
-    @jit  # type: ignore[untyped-decorator]
+    @jit
     def add_gradients(X, y, w, first, end, g):
         d = X.shape[1]
         for i in range(first, end):
@@ -131,7 +131,7 @@ def kernels(loss: str) -> dict[str, Any]:
                 g[j] += c * X[i, j]
             g[d] += c
 
-    @jit  # type: ignore[untyped-decorator]
+    @jit
     def batches(X, y, w, lr, size, adam, m, v, before):
         g = np.empty_like(w)
         t = before
@@ -150,14 +150,14 @@ def kernels(loss: str) -> dict[str, Any]:
                 else:
                     w[j] -= lr * gj
 
-    @jit  # type: ignore[untyped-decorator]
+    @jit
     def full(X, y, w, lr, epochs, intercept, _):
         for _ in range(epochs):
             g = np.zeros_like(w)
             add_gradients(X, y, w, 0, len(y), g)
             w[: len(w) - (not intercept)] -= lr * g[: len(w) - (not intercept)] / len(y)
 
-    @numba.njit(fastmath=True, parallel=True)  # type: ignore[untyped-decorator]
+    @numba.njit(fastmath=True, parallel=True)
     def shared(X, y, w, lr, epochs, intercept, parts):
         size = len(w) - (not intercept)
         for _ in range(epochs):

@@ -1,13 +1,14 @@
 """Time per sample over features and over rows, and what a second thread brings."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import gdfast as gd
 from gdfast import _bench
 
 from . import limit
+from .by_gdfast import Gdfast
 from .race import BACKENDS, measure
 from .rival import Rival
 from .works import Data, Fit, Line, data
@@ -91,8 +92,6 @@ def threads(scale: float, rounds: int) -> list[Threads]:
     return done
 
 
-def _run(work: Fit, rows: Data, backend: str):  # type: ignore[no-untyped-def]
-    from .by_gdfast import Gdfast
-
+def _run(work: Fit, rows: Data, backend: str) -> Callable[[], gd.FitResult]:
     options = Gdfast(backend).options(work)
     return lambda: gd.fit(*rows, epochs=work.epochs, **options)

@@ -24,7 +24,7 @@ def bandwidth(size: int, threads: int) -> float:
 def _sums() -> Any:
     import numba
 
-    @numba.njit(fastmath=True, nogil=True)  # type: ignore[untyped-decorator]
+    @numba.njit(fastmath=True, nogil=True)
     def sums(part, times):
         largest = 0.0
         for k in range(times):

@@ -6,6 +6,7 @@ import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,25 +20,13 @@ from .works import Fit, Line, Model, data
 
 SOURCE = Path(__file__).parents[2] / "csrc" / "module.cpp"
 # The flags of CMakeLists.txt, for this machine's instructions.
-CONTRACT = [
-    "-std=c++17",
-    "-O3",
-    "-march=native",
-    "-fPIC",
-    "-shared",
-    "-pthread",
-    "-fvisibility=hidden",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-]
+FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-fPIC", "-shared", "-pthread", "-fvisibility=hidden"]
+# -ffast-math but for NaN, which the kernels look for, and for denormals, which the whole process would lose.
+FREE = ["-ffp-contract=fast", "-fassociative-math", "-freciprocal-math", "-fno-signed-zeros"]
 BUILDS = {
-    "contract": [*CONTRACT, "-ffp-contract=off"],
-    # -ffast-math but for NaN, which the kernels look for, and for denormals, which the whole process would lose.
-    "free": [
-        *CONTRACT,
-        "-DGDFAST_FREE_ORDER",
-        *["-ffp-contract=fast", "-fassociative-math", "-freciprocal-math", "-fno-signed-zeros"],
-    ],
+    "contract": [*FLAGS, "-ffp-contract=off"],
+    "free": [*FLAGS, *FREE, "-DGDFAST_FREE_ORDER"],
 }
 
 
@@ -70,24 +59,23 @@ def _loaded(path: Path) -> Any:
     return module
 
 
+def _by(core: Any, run: Callable[[int], Model], epochs: int) -> Model:
+    """The fit by this build."""
+    with patch("gdfast._backends._cpp._core", core):
+        return run(epochs)
+
+
 def measure(
     lines: Sequence[Line], scaled: Callable[[Fit], Fit], rounds: int
 ) -> dict[str, tuple[float, float]]:
     """The figures of each line: with the contract, and free of it."""
-    from gdfast._backends import _cpp
-
     builds = build()
     figures = {}
     for line in lines:
         assert isinstance(line.work, Fit)
         work = scaled(line.work)
         run = Gdfast("cpp").fit(work, data(work)).run
-
-        def by(core: Any, run: Callable[[int], Model] = run, epochs: int = work.epochs) -> Model:
-            with patch.object(_cpp, "_core", core):
-                return run(epochs)
-
-        runs = {name: lambda core=core, by=by: by(core) for name, core in builds.items()}
+        runs = {name: partial(_by, core, run, work.epochs) for name, core in builds.items()}
         turns = _bench.race(runs, range(rounds))
         strict, free = (turns[name].results[-1].coef for name in BUILDS)
         np.testing.assert_allclose(free, strict, rtol=0, atol=1e-6 * np.abs(strict).max())

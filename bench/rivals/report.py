@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -183,15 +184,12 @@ class Report:
         """Write performance.md, from the text that it has, and the pictures."""
         text = TEMPLATE.read_text("utf-8")
         for name, section in self.sections().items():
-            begin, end = (re.escape(mark.format(name)) for mark in SECTION)
-            text, found = re.subn(
-                f"({begin}).*?({end})",
-                lambda match, section=section: match[1] + section + match[2],
-                text,
-                flags=re.DOTALL,
-            )
-            if found != 1:
-                raise ValueError(f"{TEMPLATE} has {found} sections {name!r}, not one")
+            begin, end = (mark.format(name) for mark in SECTION)
+            before, begun, rest = text.partition(begin)
+            _, ended, after = rest.partition(end)
+            if not (begun and ended):
+                raise ValueError(f"{TEMPLATE} has no section {name!r}")
+            text = before + begin + section + end + after
         (folder / "performance.md").write_text(text, encoding="utf-8")
         for name, draw in self.pictures().items():
             _save(draw, folder / "images" / f"performance-{name}.svg")
@@ -199,7 +197,7 @@ class Report:
     def pictures(self) -> Mapping[str, Callable[["Axes"], None]]:
         made: dict[str, Callable[[Axes], None]] = {}
         for curve in self.curves:
-            made[curve.over] = lambda ax, curve=curve: _draw_curve(curve, ax)
+            made[curve.over] = partial(_draw_curve, curve)
         if self.outcomes:
             made["limit"] = self._draw_limit
         if self.threads:

@@ -48,5 +48,5 @@ def first_fits(rounds: int) -> dict[str, list[float]]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             for measured in seconds.values():
-                measured += race(fit, 1, Path(folder))["fit"]
+                measured.extend(race(fit, 1, Path(folder))["fit"])
     return seconds

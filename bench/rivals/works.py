@@ -112,9 +112,15 @@ def _fit(name: str, target: float | None, unit: str = "ns/sample", **work: Any) 
     return Line(name, Fit(**work), unit, target)
 
 
-_SPARSE = {"rows": 50_000, "features": 50_000, "nonzeros": 36, "epochs": 3}
-_SMALL = {"rows": 32_000, "batch_size": 32, "epochs": 2, "unit": "us/step"}
-_FULL = {"rows": 1_000_000, "features": 100, "batch_size": None, "epochs": 3, "unit": "ms/epoch"}
+_SPARSE: dict[str, Any] = {"rows": 50_000, "features": 50_000, "nonzeros": 36, "epochs": 3}
+_SMALL: dict[str, Any] = {"rows": 32_000, "batch_size": 32, "epochs": 2, "unit": "us/step"}
+_FULL: dict[str, Any] = {
+    "rows": 1_000_000,
+    "features": 100,
+    "batch_size": None,
+    "epochs": 3,
+    "unit": "ms/epoch",
+}
 _ADAM = gd.Adam
 
 LINES: Sequence[Line] = [
@@ -178,4 +184,5 @@ def data(work: Fit) -> Data:
 def objective(work: Fit, rows: Data, model: Model) -> float:
     """The mean loss of all rows."""
     p = rows.X @ model.coef + model.intercept
-    return float(np.mean(find(work.loss).value(p, rows.y)))
+    loss: Any = find(work.loss)
+    return float(np.mean(loss.value(p, rows.y)))
