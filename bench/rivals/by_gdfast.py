@@ -19,7 +19,7 @@ class Gdfast(Rival):
         self.backend = backend
         self.name = backend
         if backend == "numpy":
-            self.most_steps = 10_000
+            self.most_steps = 3_000
             self.drawn = False
 
     def why_not(self) -> str | None:

@@ -29,7 +29,7 @@ GRADIENTS = {"squared_error": squared, "logistic": logistic, "hinge": hinge}
 class NumPyLoop(Rival):
     name = "NumPy loop"
     package = "numpy"
-    most_steps = 10_000
+    most_steps = 5_000
 
     def fit(self, work: Fit, data: Data) -> Training:
         check(work.nonzeros is None, "only dense rows are written out")

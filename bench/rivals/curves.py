@@ -26,6 +26,7 @@ class Curve(NamedTuple):
     points: list[int]
     figures: dict[str, list[float]]
     limits: list[float]
+    errors: list[str]
 
 
 class Threads(NamedTuple):
@@ -37,17 +38,15 @@ class Threads(NamedTuple):
 
 
 def _curve(over: str, works: dict[int, Fit], rivals: Sequence[Rival], rounds: int) -> Curve:
-    outcomes = {
-        at: measure(Line("", work, "ns/sample"), rivals, lambda work: work, rounds)
+    outcomes = [
+        measure(Line(f"{at} {over}", work, "ns/sample"), rivals, lambda work: work, rounds)
         for at, work in works.items()
-    }
+    ]
     names = [rival.name for rival in rivals]
-    figures = {
-        name: [outcome.entries[name].minimum for outcome in outcomes.values()] for name in names
-    }
-    return Curve(
-        over, list(works), figures, [outcome.limit or 0.0 for outcome in outcomes.values()]
-    )
+    figures = {name: [outcome.entries[name].minimum for outcome in outcomes] for name in names}
+    limits = [outcome.limit or 0.0 for outcome in outcomes]
+    errors = [error for outcome in outcomes for error in outcome.errors]
+    return Curve(over, list(works), figures, limits, errors)
 
 
 def over_features(rivals: Sequence[Rival], scale: float, rounds: int) -> Curve:
@@ -59,10 +58,10 @@ def over_features(rivals: Sequence[Rival], scale: float, rounds: int) -> Curve:
 
 
 def over_rows(rivals: Sequence[Rival], scale: float, rounds: int) -> Curve:
-    """From 1000 to 10,000,000 rows, or as many as fit into a quarter of the memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    """From 1000 to 10,000,000 rows, or as many as fit into an eighth of the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     works = {n: Fit(n, AT, epochs=max(1, 100_000 // n)) for n in ROWS if n <= scale * ROWS[-1]}
-    works = {n: work for n, work in works.items() if work.bytes <= memory / 4}
+    works = {n: work for n, work in works.items() if work.bytes <= memory / 8}
     return _curve("rows", works, rivals, rounds)
 
 

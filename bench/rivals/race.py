@@ -36,10 +36,6 @@ class Entry:
     )
     error: str = ""
 
-    @property
-    def counts(self) -> bool:
-        return not self.error
-
 
 @dataclass
 class Outcome:
@@ -57,12 +53,22 @@ class Outcome:
         return next(name for name in BACKENDS if name in self.entries)
 
     @property
+    def failed(self) -> dict[str, str]:
+        """The rivals without a figure because something went wrong, and what."""
+        return {name: entry.error for name, entry in self.entries.items() if entry.error}
+
+    @property
+    def errors(self) -> list[str]:
+        """The same as sentences."""
+        return [f"{self.line.name}: {name}: {error}" for name, error in self.failed.items()]
+
+    @property
     def best_rival(self) -> str | None:
         """The fastest that is not gdfast."""
         others = {
             name: entry.minimum
             for name, entry in self.entries.items()
-            if name not in BACKENDS and entry.counts
+            if name not in BACKENDS and name not in self.failed
         }
         return min(others, key=others.__getitem__, default=None)
 
@@ -155,7 +161,7 @@ def measure(
             except Exception as error:  # of whatever kind: the report shows it in place of a figure
                 entry.error = f"{type(error).__name__}: {error}".splitlines()[0]
             outcome.entries[rival.name] = entry
-            if entry.counts:
+            if not entry.error:
                 competitors[rival.name] = competitor
         runs = {
             name: partial(competitor.training.run, competitor.epochs)
