@@ -10,7 +10,7 @@ from .works import Data, Fit, Minimize, Model
 class TorchEager(Rival):
     name = "torch"
     package = "torch"
-    most_steps = 2_000
+    most_steps = 1_000
     compiled = False
 
     def fit(self, work: Fit, data: Data) -> Training:

@@ -11,16 +11,17 @@ import gdfast as gd
 from .rival import Rival, Training, check
 from .works import Data, Fit, Model
 
-MOST_NUMBERS = 2_000_000  # of X: it writes them as text
+MOST_NUMBERS = 1_000_000  # of X: they go through a file of text
 CONSTANT = 11650396  # the place of its intercept
 
 
 class VowpalWabbit(Rival):
     name = "Vowpal Wabbit"
     package = "vowpalwabbit"
+    most_steps = 100_000
 
     def rows(self, work: Fit) -> float:
-        return MOST_NUMBERS / (work.nonzeros or work.features)
+        return min(super().rows(work), MOST_NUMBERS / (work.nonzeros or work.features))
 
     def fit(self, work: Fit, data: Data) -> Training:
         from scipy.sparse import csr_array

@@ -17,6 +17,7 @@ FEATURES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 ROWS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 NUMBERS = 10_000_000  # of X, in the curve over features: more than most caches hold
 AT = 20  # features, in the curve over rows
+SHARING = [name for name in BACKENDS if name != "numpy"]  # the backends with threads
 
 
 class Curve(NamedTuple):
@@ -79,15 +80,15 @@ def threads(scale: float, rounds: int) -> list[Threads]:
         _X, _y = rows = data(work)
         runs = {
             (backend, count): _run(work._replace(threads=count), rows, backend)
-            for backend in BACKENDS
+            for backend in SHARING
             for count in (1, 2)
         }
         turns = _bench.race(runs, range(rounds))
         assert _bench.agree(turns), f"{name}: other bytes with other threads"
         seconds = {key: min(turn.seconds) for key, turn in turns.items()}
         least = work.bytes * work.epochs / limit.bandwidth(work.bytes, 2)
-        speedups = {backend: seconds[backend, 1] / seconds[backend, 2] for backend in BACKENDS}
-        done.append(Threads(name, speedups, least / seconds[BACKENDS[0], 2]))
+        speedups = {backend: seconds[backend, 1] / seconds[backend, 2] for backend in SHARING}
+        done.append(Threads(name, speedups, least / seconds[SHARING[0], 2]))
     return done
 
 

@@ -21,7 +21,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEMPLATE = Path(__file__).parents[2] / "docs" / "performance.md"
-SECTION = "<!-- {0} -->\n", "\n<!-- end of {0} -->"
+# The measured sections of the page, and the pictures that end them: file and what it shows.
+SECTIONS: dict[str, dict[str, str]] = {
+    "machine": {},
+    "targets": {"limit": "The share of the speed at which memory is read, on each line."},
+    "other targets": {"threads": "How many times as fast a full batch is with two threads."},
+    "rivals": {},
+    "ahead": {},
+    "notes": {},
+    "curves": {
+        "features": "Time per sample over the number of features.",
+        "rows": "Time per sample over the number of rows, with 20 features.",
+    },
+    "contract": {"contract": "How much more time the contract takes, on each line."},
+}
+MARKS = "<!-- {0} -->\n", "\n<!-- end of {0} -->"
 PRICE, SPEEDUP = 0.05, 1.8  # targets that the pictures show, too
 # What is asked of a backend on its worst line: so many times as fast as another, on the lines of this name.
 BACKEND_TARGETS = [
@@ -57,16 +71,14 @@ class Report:
 
     def sections(self) -> dict[str, str]:
         """The parts of docs/performance.md that are measured."""
-        made = {
-            "machine": self.machine(),
-            "targets": self.targets() if self.outcomes else "",
-            "other targets": self.others(),
-            "rivals": self.against_rivals() if self.outcomes else "",
-            "ahead": self.ahead() if self.outcomes else "",
-            "notes": self.notes(),
-            "contract": self.contract() if self.prices else "",
-        }
-        return {name: text for name, text in made.items() if text}
+        made = {"machine": self.machine(), "other targets": self.others(), "notes": self.notes()}
+        if self.outcomes:
+            made["targets"] = self.targets()
+            made["rivals"] = self.against_rivals()
+            made["ahead"] = self.ahead()
+        if self.prices:
+            made["contract"] = self.contract()
+        return {name: made[name] for name in SECTIONS if made.get(name)}
 
     def machine(self) -> str:
         lines = [f"{'processor':<14}  {processor()}", gd.show_config()]
@@ -197,17 +209,23 @@ class Report:
         return "\n\n".join(self.sections().values())
 
     def write(self, folder: Path) -> None:
-        """Write performance.md, from the text that it has, and the pictures."""
+        """Write performance.md, from the text that it has, and the pictures. Nothing of another run is kept."""
         text = TEMPLATE.read_text("utf-8")
-        for name, section in self.sections().items():
-            begin, end = (mark.format(name) for mark in SECTION)
+        sections, pictures = self.sections(), self.pictures()
+        for section, shown in SECTIONS.items():
+            begin, end = (mark.format(section) for mark in MARKS)
             before, begun, rest = text.partition(begin)
             _, ended, after = rest.partition(end)
             if not (begun and ended):
-                raise ValueError(f"{TEMPLATE} has no section {name!r}")
-            text = before + begin + section + end + after
+                raise ValueError(f"{TEMPLATE} has no section {section!r}")
+            parts = [sections[section]] if section in sections else []
+            for name, caption in shown.items():
+                if name in pictures:
+                    parts.append(f"![{caption}](images/performance-{name}.svg)")
+            body = "\n\n".join(parts) or "Nothing in this run."
+            text = before + begin + body + end + after
         (folder / "performance.md").write_text(text, encoding="utf-8")
-        for name, draw in self.pictures().items():
+        for name, draw in pictures.items():
             _save(draw, folder / "images" / f"performance-{name}.svg")
 
     def pictures(self) -> Mapping[str, Callable[["Axes"], None]]:
@@ -233,7 +251,8 @@ class Report:
         ax.set_xlabel("% of the speed at which memory is read")
 
     def _draw_threads(self, ax: "Axes") -> None:
-        figures = {name: [case.speedups[name] for case in self.threads] for name in BACKENDS}
+        names = self.threads[0].speedups
+        figures = {name: [case.speedups[name] for case in self.threads] for name in names}
         _bars(ax, [case.name for case in self.threads], figures)
         ax.axvline(SPEEDUP, color="0.3", lw=0.8, ls=":")
         ax.set_xlabel("times as fast with two threads")
