@@ -110,8 +110,8 @@ class _Competitor:
 
 def reference(work: Fit | Minimize, rows: Callable[[Fit], Data]) -> Model:
     """What gdfast comes to."""
-    rival = Gdfast("numba" if isinstance(work, Minimize) and work.jitted else BACKENDS[0])
-    training = _trained(rival, work, rows)
+    work = work._replace(jitted=False) if isinstance(work, Minimize) else work
+    training = _trained(Gdfast(BACKENDS[0]), work, rows)
     model: Model = training.run(work.epochs if isinstance(work, Fit) else 0)
     return model
 
