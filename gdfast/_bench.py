@@ -91,23 +91,25 @@ def _maxima(part: Array, times: int) -> None:
         np.max(part)
 
 
-def read_bandwidth(
-    size: int, threads: int, read: Callable[[Array, int], Any] = _maxima, rounds: int = 7
-) -> float:
-    """The bytes per second at which so many bytes are read, over and over, by so many threads; the best of the rounds.
+def reader(
+    size: int, threads: int, read: Callable[[Array, int], Any] = _maxima
+) -> tuple[Callable[[], object], int]:
+    """What reads a working set of so many bytes, over and over, by so many threads; and the bytes that a call reads.
 
     `read(part, times)` reads an array so many times, without the GIL.
     """
     parts = np.array_split(np.ones(max(threads, size // 8)), threads)
     size = sum(part.nbytes for part in parts)
     times = max(1, (1 << 27) // size)
-    seconds = []
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(rounds + 1):  # the first may compile
-            start = time.perf_counter()
-            list(pool.map(read, parts, [times] * threads))
-            seconds.append(time.perf_counter() - start)
-    return size * times / min(seconds[1:])
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(read, parts, [times] * threads)), size * times
+
+
+def read_bandwidth(size: int, threads: int) -> float:
+    """The bytes per second at which a working set is read; the best of seven."""
+    run, read = reader(size, threads)
+    ((seconds, _),) = race({"": run}, range(7), warm_up=0).values()
+    return read / min(seconds)
 
 
 def table(

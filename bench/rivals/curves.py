@@ -77,7 +77,7 @@ def threads(scale: float, rounds: int) -> list[Threads]:
     done = []
     for name, (whole, size) in cases.items():
         work = whole.of_rows(whole.rows * size)
-        _X, _y = rows = data(work)
+        rows = data(work)
         runs = {
             (backend, count): _run(work._replace(threads=count), rows, backend)
             for backend in SHARING

@@ -43,7 +43,9 @@ class Outcome:
 
     line: Line
     work: Fit | Minimize
-    limit: float | None
+    limit: float | None = (
+        None  # the figure at which memory delivers the rows, where these are not too few
+    )
     entries: dict[str, Entry] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)  # rival -> why it has no figure
 
@@ -141,7 +143,7 @@ def measure(
     rows = cache(data)
     expected = cache(partial(reference, rows=rows))
     work = scaled(line.work) if isinstance(line.work, Fit) else line.work
-    outcome = Outcome(line, work, _limit(line, work))
+    outcome = Outcome(line, work)
     competitors = {}
     with threads(work):
         for rival in rivals:
@@ -163,12 +165,21 @@ def measure(
             outcome.entries[rival.name] = entry
             if not entry.error:
                 competitors[rival.name] = competitor
-        runs = {
+        runs: dict[str, Callable[[], Any]] = {
             name: partial(competitor.training.run, competitor.epochs)
             for name, competitor in competitors.items()
         }
-        for name, turns in _bench.race(runs, range(rounds), warm_up).items():
-            competitor, entry = competitors[name], outcome.entries[name]
+        readers = {}
+        if isinstance(work, Fit) and not work.published:
+            readers = limit.readers(work.bytes, work.threads)
+            runs |= {name: run for name, (run, _) in readers.items()}
+        all_turns = _bench.race(runs, range(rounds), warm_up)
+        if readers:
+            assert isinstance(work, Fit)
+            speeds = [read / min(all_turns[name].seconds) for name, (_, read) in readers.items()]
+            outcome.limit = work.bytes * work.epochs / max(speeds) * line.units(work)
+        for name, competitor in competitors.items():
+            turns, entry = all_turns[name], outcome.entries[name]
             units = line.units(competitor.work)
             entry.minimum, entry.median = min(turns.seconds) * units, median(turns.seconds) * units
             entry.error = competitor.complaint(turns.results[-1], rows)
@@ -177,11 +188,3 @@ def measure(
                 if epochs not in (None, competitor.epochs):
                     entry.reach = entry.minimum * epochs / competitor.epochs
     return outcome
-
-
-def _limit(line: Line, work: Fit | Minimize) -> float | None:
-    """The figure at which the machine's memory delivers the rows; None where these are too few to matter."""
-    if not isinstance(work, Fit) or work.published:
-        return None
-    seconds = work.bytes * work.epochs / limit.bandwidth(work.bytes, work.threads)
-    return seconds * line.units(work)
