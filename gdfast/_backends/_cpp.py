@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from gdfast import _core
-from gdfast._backends import _loops, _numpy
+from gdfast._backends import _isa, _loops, _numpy
 from gdfast.problem import Array, Log, Problem, State
 
 NAME = "cpp"
+ISA, _core = _isa.load()
 
 
 def descend(
