@@ -18,6 +18,7 @@ nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 DEV = nox.project.dependency_groups(PROJECT, "dev")
+RIVALS = nox.project.dependency_groups(PROJECT, "rivals")
 ORACLES = nox.project.dependency_groups(PROJECT, "oracles")
 
 
@@ -148,6 +149,15 @@ def wheels(session: nox.Session) -> None:
         with session.chdir(sources):
             run("pytest", "-n", "2", *tests)
         shutil.copy(wheel, DIST)
+
+
+@nox.session(default=False)
+def rivals(session: nox.Session) -> None:
+    """Race gdfast against its rivals, and write docs/performance.md anew; `-- --help` shows what else it can."""
+    session.install(".[all]", *RIVALS, env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    docs = str(Path("docs").resolve())
+    with session.chdir("bench"):  # where no folder stands in for the installed gdfast
+        session.run("python", "-m", "rivals", *(session.posargs or ["--out", docs]))
 
 
 if __name__ == "__main__":
