@@ -45,7 +45,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
     const SGD<T> *const per_sample = options.fused && !Matrix::sparse ? rule.per_sample() : nullptr;
     const bool by_batches = per_sample == nullptr && !(options.fused && Matrix::sparse);
     Room<T> room_for_models;
-    T *const models = room_for_models.of(by_batches ? padded.size() : 0);
+    T *const models = room_for_models.zeros(by_batches ? padded.size() : 0);
     std::vector<T> sums(by_batches ? room_for_sums<Matrix>(options.batch_size, padded) : 0);
     std::vector<T> grad(static_cast<std::size_t>(by_batches ? size : 0));
     std::vector<T> slopes(static_cast<std::size_t>(size));

@@ -19,7 +19,7 @@ public:
               const Shape &shape)
         : data_(data), loss_(loss), rule_(rule), penalty_(penalty), shape_(shape), padded_(shape.padded()),
           in_groups_(rule.weight_decay == 0 && penalty.l1 == 0 && penalty.l2 == 0),
-          models_(room_for_models_.of(padded_.size())), p_(room_.of(2 * group * shape.outputs)),
+          models_(room_for_models_.zeros(padded_.size())), p_(room_.of(2 * group * shape.outputs)),
           d_(p_ + group * shape.outputs) {}
 
     PerSample(const PerSample &) = delete;
