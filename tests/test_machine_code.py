@@ -5,6 +5,7 @@ The tests of bits would find most of this, but only on a processor that has the 
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import capstone
@@ -13,11 +14,11 @@ import pytest
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-import gdfast
+from gdfast._backends import _isa
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads ELF, the format of Linux")
 
-EXTENSIONS = sorted(Path(gdfast.__file__).parent.glob("_core*.so"))
+EXTENSIONS = [Path(find_spec(f"gdfast.{_isa.EXTENSIONS[isa]}").origin) for isa in _isa.built()]
 MACHINES = {
     "EM_X86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
     "EM_AARCH64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
