@@ -68,17 +68,22 @@ struct Numbers {
     }
 };
 
-// Room for some numbers, which are 0 at first: few of them need no allocation.
+// Room for some numbers: few of them need no allocation.
 template <class T>
 class Room {
 public:
     T *of(index size) {
         if (size <= static_cast<index>(few_.size())) {
-            std::fill_n(few_.begin(), size, T(0));
             return few_.data();
         }
-        many_.assign(static_cast<std::size_t>(size), T(0));
+        many_.resize(static_cast<std::size_t>(size));
         return many_.data();
+    }
+
+    T *zeros(index size) {
+        T *const room = of(size);
+        std::fill_n(room, size, T(0));
+        return room;
     }
 
 private:
@@ -119,10 +124,9 @@ public:
     static index blocks(index offset, index n) { return (offset + n + block - 1) / block; }
 
     void add(index position, const T *losses, index count) {
-        position += offset_;
         for (index at = 0; at < count;) {
-            T &kept = sums_[(position + at) / block];
-            const index end = std::min(count, ((position + at) / block + 1) * block - position);
+            T &kept = of_block(position + at);
+            const index end = std::min(count, at + left_in_block(position + at));
             T sum = kept;
             for (; at < end; ++at) {
                 sum += losses[at];
@@ -131,13 +135,20 @@ public:
         }
     }
 
-    T total() const {
-        std::vector<T> parts(sums_, sums_ + blocks(offset_, n_));
-        tree(parts.data(), static_cast<index>(parts.size()), 1);
-        return parts[0];
+    T &of_block(index position) { return sums_[(position + offset_) / block]; }
+    index left_in_block(index position) const { return block - (position + offset_) % block; }
+
+    T total() {
+        const index count = blocks(offset_, n_);
+        if (count == 1) {
+            return sums_[0];
+        }
+        parts_.assign(sums_, sums_ + count);
+        tree(parts_.data(), count, 1);
+        return parts_[0];
     }
 
-    T mean() const { return total() / T(n_); }
+    T mean() { return total() / T(n_); }
 
     void clear() { std::fill(sums_, sums_ + blocks(offset_, n_), T(0)); }
 
@@ -145,6 +156,7 @@ private:
     T *sums_;
     index offset_;
     index n_;
+    std::vector<T> parts_; // room for the tree
 };
 
 } // namespace gdfast

@@ -200,7 +200,7 @@ def test_scaled_columns_are_not_centred(batch_size):
 )
 @pytest.mark.parametrize("loss", losses.TABLE)
 def test_the_bytes_of_dense_rows(loss, optimizer, intercept):
-    """Per sample and without penalties there is but one order of the sums."""
+    """Per sample and without penalties there is but one order of the sums; clipping keeps dense rows out of groups."""
     X, y = rows(), targets(loss)
     for dtype in ("float64", "float32"):
         common = {
@@ -213,7 +213,7 @@ def test_the_bytes_of_dense_rows(loss, optimizer, intercept):
             "backend": FASTEST,
         }
         got = gd.fit(X.astype(dtype), y, **common)
-        assert got.digest == gd.fit(X.toarray().astype(dtype), y, **common).digest
+        assert got.digest == gd.fit(X.toarray().astype(dtype), y, clip_norm=1e30, **common).digest
 
 
 SELECTION = [

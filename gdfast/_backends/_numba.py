@@ -7,17 +7,17 @@ itself: so there are few, nothing is allocated in them, and a fit compiles what 
 import functools
 import inspect
 import math
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, overload, overload_method, register_jitable
+from numba.extending import overload, overload_method, register_jitable
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops, _numpy, _vectors, is_jitted
 from gdfast._backends._jit import always, by_type, compiled, jitted
+from gdfast._threads import in_threads
 from gdfast.csr import Csr
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
@@ -36,7 +36,7 @@ INLINED: Any = {"forceinline": True, **UNCOUNTED}
 class Plain(NamedTuple):
     """The rule of `optimizers.SGD` where it is plain, and without penalties: the steps of rows go in groups."""
 
-    def step(self, w, g, s, j, c):  # noqa: ARG002
+    def step(self, w, g, s, j, c):
         return w - c[0] * g
 
 
@@ -76,23 +76,21 @@ class Numba(NamedTuple):
             np.zeros(outputs * (d + 1) * sparse, dtype),
         )
 
-    def epoch_loss(self, loss_sums, offset, n):  # noqa: ARG002
+    def epoch_loss(self, loss_sums, offset, n):
         return loss_sums
 
-    def mean_loss(self, epoch_loss, loss_sums, n):  # noqa: ARG002
+    def mean_loss(self, epoch_loss, loss_sums, n):
         for k in range(len(loss_sums)):
             self.blocks[k, 0] = loss_sums[k]
         add_tree(self.blocks, len(loss_sums))
         return self.blocks[0, 0] / loss_sums.dtype.type(n)
 
-    def visits(self, keys, n):  # noqa: ARG002
+    def visits(self, keys, n):
         return keys  # a block at a time is asked for
 
     def gradient(self, rows, loss, keys, first, count, outputs, params, grad, epoch_loss, offset):
         parts = min(len(self.sums), -(-count // BLOCK))
-        sum_parts(
-            self, rows, loss, keys, first, count, outputs, params, 0, parts, epoch_loss, offset
-        )
+        sum_parts(self, rows, loss, keys, first, count, params, 0, parts, epoch_loss, offset)
         add_tree(self.sums, parts)
         total = self.sums[0]
         width, wide = len(params) // outputs, len(total) // outputs
@@ -189,15 +187,15 @@ def dot(X, i, w, first, d, lanes):
 
 
 @overload(dot, jit_options=INLINED)
-def _dot(X, i, w, first, d, lanes):  # noqa: ARG001
+def _dot(X, i, w, first, d, lanes):
     return dense_dot if isinstance(X, types.Array) else sparse_dot
 
 
-def dense_dot(X, i, w, first, d, lanes):  # noqa: ARG001
+def dense_dot(X, i, w, first, d, lanes):
     return _vectors.dot(X, i * d, w, first, d)
 
 
-def sparse_dot(X, i, w, first, d, lanes):  # noqa: ARG001
+def sparse_dot(X, i, w, first, d, lanes):
     for lane in range(LANES):
         lanes[lane] = 0
     for q in range(X.indptr[i], X.indptr[i + 1]):
@@ -256,7 +254,7 @@ def find_losses(kernels, rows, loss, first, end):
 
 
 @overload(find_losses, jit_options=INLINED)
-def _find_losses(kernels, rows, loss, first, end):  # noqa: ARG001
+def _find_losses(kernels, rows, loss, first, end):
     return joint_losses if hasattr(loss.instance_class, "of_row") else sums_of_losses
 
 
@@ -288,9 +286,7 @@ def sums_of_losses(kernels, rows, loss, first, end):
 
 
 @register_jitable(**INLINED)
-def sum_parts(
-    kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
-):
+def sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch_loss, offset):
     """Parts begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
     size = count if len(kernels.sums) == 1 else BLOCK
     for part in range(begin, end):
@@ -319,7 +315,7 @@ def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
 
 
 @overload(add_rows, jit_options=INLINED)
-def _add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  # noqa: ARG001
+def _add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
     return add_dense_rows if isinstance(X, types.Array) else add_sparse_rows
 
 
@@ -351,7 +347,7 @@ def add_dense_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
             g[w + wide - 1] += c[o, r]
 
 
-def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):  # noqa: ARG001
+def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
     p, d = kernels.p, X.features
     for o in range(len(p)):
         for r in range(end - first):
@@ -373,7 +369,7 @@ def by_rows(
     rule,
     penalty,
     keys,
-    batch_size,  # noqa: ARG001
+    batch_size,
     outputs,
     fit_intercept,
     params,
@@ -534,7 +530,7 @@ def step_group(kernels, X, y, loss, i, a, one, w, total, averaged):
 
 
 @overload(step_group, jit_options=INLINED)
-def _step_group(kernels, X, y, loss, i, a, one, w, total, averaged):  # noqa: ARG001
+def _step_group(kernels, X, y, loss, i, a, one, w, total, averaged):
     return joint_group if hasattr(loss.instance_class, "of_row") else group_of_sums
 
 
@@ -637,8 +633,8 @@ def lazily(
     fit_intercept,
     params,
     slots,
-    total,  # noqa: ARG001
-    averages_after,  # noqa: ARG001
+    total,
+    averages_after,
     steps,
     numbers,
     before,
@@ -730,7 +726,7 @@ def catch_up(l1, params, outputs, scale, shift, seen):
 
 
 @functools.wraps(by_rows)
-def _fused_epoch(kernels, rows, loss, rule, *_):  # noqa: ARG001
+def _fused_epoch(kernels, rows, loss, rule, *_):
     if not isinstance(rows.types[0], types.Array):
         return lazily
     return by_groups if rule.instance_class is Plain else by_rows
@@ -747,14 +743,14 @@ def add_tree(parts, count):
         reach *= 2
 
 
-def of_kernels(find):
-    """The overload of a method that records other than Numba have not."""
+def add_method(name: str, find: Any, **options: Any) -> None:
+    """Have numba answer calls of this method by what is found; no record but `Numba` has it."""
 
     @functools.wraps(find)
     def found(self, *rest):
         return find(self, *rest) if self.instance_class is Numba else None
 
-    return found
+    overload_method(types.NamedTuple, name, **options)(found)
 
 
 for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum_of_outputs)):
@@ -763,8 +759,8 @@ for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum
 overload(optimizers.step, jit_options=INLINED)(by_type(optimizers.step, "step"))
 for name, method in inspect.getmembers(Numba, inspect.isfunction):
     if not name.startswith("_"):
-        overload_method(types.NamedTuple, name, jit_options=INLINED)(of_kernels(always(method)))
-overload_method(types.NamedTuple, "fused_epoch", jit_options=UNCOUNTED)(of_kernels(_fused_epoch))
+        add_method(name, always(method), jit_options=INLINED)
+add_method("fused_epoch", _fused_epoch, jit_options=UNCOUNTED)
 for helper in (
     elementary.sign,
     elementary.wide,
@@ -790,13 +786,13 @@ for helper in (
 @overload(optimizers.plain, jit_options=INLINED)
 def plain(self):
     is_plain = self.instance_class is Plain
-    return lambda self: is_plain  # noqa: ARG005
+    return lambda self: is_plain
 
 
 @overload(elementary.like)
-def like(x, number):  # noqa: ARG001
+def like(x, number):
     dtype = getattr(x, "dtype", x)
-    return lambda x, number: dtype(number)  # noqa: ARG005
+    return lambda x, number: dtype(number)
 
 
 def reinterpreted(kind):
@@ -807,7 +803,7 @@ def reinterpreted(kind):
             arguments[0], ir.DoubleType() if kind is types.float64 else ir.IntType(64)
         )
 
-    @intrinsic
+    @_vectors.intrinsic
     def function(_typing_context, x):
         return kind(x), generate
 
@@ -818,25 +814,25 @@ _bits, _from_bits = reinterpreted(types.int64), reinterpreted(types.float64)
 
 
 @overload(elementary.bits)
-def bits(x):  # noqa: ARG001
+def bits(x):
     return lambda x: _bits(np.float64(x))
 
 
 @overload(elementary.from_bits)
-def from_bits(x):  # noqa: ARG001
+def from_bits(x):
     return lambda x: _from_bits(x)  # noqa: PLW0108  # numba wants a function
 
 
 @overload(elementary.where)
-def where(condition, a, b):  # noqa: ARG001
+def where(condition, a, b):
     return lambda condition, a, b: a if condition else b
 
 
 @overload(_loops.value_and_gradient)
-def value_and_gradient(fun, jac, x):  # noqa: ARG001
+def value_and_gradient(fun, jac, x):
     if isinstance(jac, types.NoneType):
 
-        def together(fun, jac, x):  # noqa: ARG001
+        def together(fun, jac, x):
             f, g = fun(x.copy())
             return number(f), gradient_like(g, x)
 
@@ -862,13 +858,13 @@ def _number(f):
     return only
 
 
-def gradient_like(g, x):  # noqa: ARG001
+def gradient_like(g, x):
     """A gradient that has the shape of x."""
     return g
 
 
 @overload(gradient_like)
-def _gradient_like(g, x):  # noqa: ARG001
+def _gradient_like(g, x):
     if not isinstance(g, types.Array):
 
         def of_one(g, x):
@@ -890,8 +886,9 @@ _minimize = jitted(_loops.minimize)  # by users' functions: not for the cache on
 _descend = compiled(_loops.descend)
 
 
-def without_penalty(kernels, rows, loss, rule, penalty, *rest):  # noqa: ARG001
-    """The same loop without what penalties need."""
+def _descend_freely(kernels, rows, loss, rule, penalty, *rest):
+    """The same without penalties: what only they need is not compiled."""
+    rule = Plain() if optimizers.plain(rule) else rule
     return _descend(kernels, rows, loss, rule, None, *rest)
 
 
@@ -914,12 +911,8 @@ def _step(rule, params, grad, slots, numbers):
 
 
 @compiled
-def _sum_parts(
-    kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
-):
-    sum_parts(
-        kernels, rows, loss, keys, first, count, outputs, params, begin, end, epoch_loss, offset
-    )
+def _sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch_loss, offset):
+    sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch_loss, offset)
 
 
 @compiled
@@ -933,13 +926,13 @@ def _predict(X, params, outputs, begin, end, lanes, out):
 class Threaded(_numpy.Numpy):
     """The loop as it stands, for batches that are worth several threads: compiled sums of blocks, the rest in numpy."""
 
-    def epoch_loss(self, loss_sums: Array, offset: int, n: int) -> Array:  # noqa: ARG002
+    def epoch_loss(self, loss_sums: Array, offset: int, n: int) -> Array:
         return loss_sums
 
-    def visits(self, keys: Array, n: int) -> Array:  # noqa: ARG002
+    def visits(self, keys: Array, n: int) -> Array:
         return keys
 
-    def mean_loss(self, epoch_loss: Array, loss_sums: Array, n: int) -> Any:  # noqa: ARG002
+    def mean_loss(self, epoch_loss: Array, loss_sums: Array, n: int) -> Any:
         return order.tree(loss_sums) / loss_sums.dtype.type(n)
 
     def gradient(
@@ -984,7 +977,6 @@ class Threaded(_numpy.Numpy):
                 visits,
                 first,
                 count,
-                outputs,
                 params,
                 part.start,
                 part.stop,
@@ -992,7 +984,7 @@ class Threaded(_numpy.Numpy):
                 offset,
             )
 
-        _numpy.in_threads(fill, even_parts(len(kernels.sums), self.threads), self.threads)
+        in_threads(fill, even_parts(len(kernels.sums), self.threads), self.threads)
         by_output = order.tree(kernels.sums).reshape(outputs, -1)
         d = rows.X.shape[1]
         return np.delete(by_output, np.s_[d:-1], axis=1).ravel()
@@ -1014,9 +1006,7 @@ def descend(
         )
     kernels = Numba.of(problem.rows, problem.outputs, problem.batch_size, len(log.sums))
     free = problem.penalty.l1 == 0 and problem.penalty.l2 == 0
-    if free and optimizers.plain(problem.rule):
-        problem = replace(problem, rule=Plain())
-    loop = without_penalty if free else _descend
+    loop = _descend_freely if free else _descend
     return _numpy.run(loop, kernels, problem, state, numbers, keys, log)
 
 
@@ -1065,5 +1055,5 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
         lanes = np.empty(LANES, params.dtype)
         _predict(X, params, outputs, part.start, part.stop, lanes, out)
 
-    _numpy.in_threads(fill, even_parts(n, threads), threads)
+    in_threads(fill, even_parts(n, threads), threads)
     return out

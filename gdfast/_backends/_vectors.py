@@ -10,14 +10,17 @@ Arrays are in C order. Rows are given by a tuple of their numbers, others by whe
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from gdfast.order import LANES
+
+intrinsic: Any = extending.intrinsic  # which hides the signature
 
 SMALL = 4
 CACHE_LINE = 64  # bytes
 INDEX = ir.IntType(64)
+LANE = ir.IntType(32)
 
 
 def index(number: int) -> ir.Constant:
@@ -70,15 +73,11 @@ class Emitter:
 
     def each(self, value: Any, kind: Any) -> Any:
         """A number as it is, or in all lanes."""
-        if kind is self.number:
+        if not isinstance(kind, ir.VectorType):
             return value
-        return self.splat(value, kind)
-
-    def splat(self, value: Any, kind: Any) -> Any:
-        one = self.builder.insert_element(
-            ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-        )
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
+        undefined = ir.Constant(kind, ir.Undefined)
+        one = self.builder.insert_element(undefined, value, ir.Constant(LANE, 0))
+        zeros = ir.Constant(ir.VectorType(LANE, LANES), None)
         return self.builder.shuffle_vector(one, one, zeros)
 
     def loop(self, end: Any, step: int, body: Any) -> None:
@@ -109,14 +108,15 @@ class Emitter:
         node.operands = (node, *hints)
         return node
 
-    def for_all(self, d: Any, body: Any, after: Any = lambda kind: None) -> None:
+    def for_all(self, d: Any, body: Any, after: Any = None) -> None:
         """Emit body(j, kind, mask) for all features j, and then after(kind): one by one, or for vectors."""
         builder = self.builder
         small = builder.icmp_signed("<", d, index(SMALL))
         with builder.if_else(small, likely=False) as (then, otherwise):
             with then:
                 self.loop(d, 1, lambda j: body(j, self.number, None))
-                after(self.number)
+                if after:
+                    after(self.number)
             with otherwise:
                 whole = builder.and_(d, index(-LANES))
                 self.loop(whole, LANES, lambda j: body(j, self.vector, None))
@@ -127,17 +127,17 @@ class Emitter:
                     body(
                         whole,
                         self.vector,
-                        builder.icmp_signed("<", numbers, self.splat(rest, lanes)),
+                        builder.icmp_signed("<", numbers, self.each(rest, lanes)),
                     )
-                after(self.vector)
+                if after:
+                    after(self.vector)
 
     def shuffled(self, a: Any, b: Any, *lanes: int) -> Any:
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        mask = ir.Constant(ir.VectorType(LANE, len(lanes)), list(lanes))
         return self.builder.shuffle_vector(a, b, mask)
 
-    def sum_pairs(self, a: Any, b: Any, *lanes: int) -> Any:
-        """The sums of those lanes and their neighbours, `step` further on."""
-        step, *lanes = lanes
+    def sum_pairs(self, a: Any, b: Any, step: int, *lanes: int) -> Any:
+        """The sums of these lanes of a and b, one after the other, and those `step` further on."""
         right = [lane + step for lane in lanes]
         return self.builder.fadd(self.shuffled(a, b, *lanes), self.shuffled(a, b, *right))
 
@@ -152,8 +152,7 @@ class Emitter:
             fours = self.sum_pairs(*pairs, 2, 0, 1, 8, 9, 4, 5, 12, 13)
             whole = self.sum_pairs(fours, fours, 4, 0, 1, 2, 3)
             found += [
-                self.builder.extract_element(whole, ir.Constant(ir.IntType(32), k))
-                for k in range(count)
+                self.builder.extract_element(whole, ir.Constant(LANE, k)) for k in range(count)
             ]
         return found
 
