@@ -56,7 +56,7 @@ inline void store(T *x, Vector<T> v) {
 // So many features, made up to whole groups of lanes.
 inline index whole_groups(index features) { return (features + lanes - 1) / lanes * lanes; }
 
-// The features of a row in groups of `lanes`, the last of which may have fewer: what stands behind it reads as 0.
+// The features of a row in groups of `lanes`, the last of which may have fewer.
 template <class T>
 class Groups {
 public:
@@ -70,7 +70,9 @@ public:
 
     index features() const { return features_; }
     index count() const { return count_; }
-    Vector<T> load_last(const T *x, index v) const { return last_[v] ? load(x) : Vector<T>{}; }
+
+    // The v-th vector of the last group, with 0 behind the features.
+    Vector<T> within(Vector<T> x, index v) const { return last_[v] ? x : Vector<T>{}; }
 
 private:
     index features_;

@@ -40,11 +40,11 @@ public:
     void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
         if constexpr (vectors<T> == 1) { // there are registers for all sums at once
             Vector<T> a[group] = {}, b[pairs] = {};
-            each([&](index i, index v, const auto &of) {
+            each([&](index i, index v, const auto &within) {
                 const Vector<T> w = get(i);
                 Vector<T> y[group];
                 unrolled<group>([&](auto r) {
-                    y[r] = of(x[r] + i * width<T>, v);
+                    y[r] = within(load(x[r] + i * width<T>), v);
                     a[r] += y[r] * w;
                     unrolled<r>([&](auto q) { b[pair<r, q>] += y[r] * y[q]; });
                 });
@@ -63,7 +63,7 @@ public:
     template <index R>
     void add(const T *const *x, const T *c) {
         change([=](Vector<T> w, const auto &of) {
-            unrolled<R>([&](auto r) { w = w + c[r] * of(x[r]); });
+            unrolled<R>([&](auto r) { w = w + of(x[r], c[r]); });
             return w;
         });
     }
@@ -72,7 +72,7 @@ public:
     template <index R>
     void subtract(const T *const *x, const T *c) {
         change([=](Vector<T> w, const auto &of) {
-            unrolled<R>([&](auto r) { w = w - c[r] * of(x[r]); });
+            unrolled<R>([&](auto r) { w = w - of(x[r], c[r]); });
             return w;
         });
     }
@@ -96,11 +96,12 @@ private:
         }
     }
 
-    // Calls f(i, v, load) for the i-th vector of a row, the v-th of its group.
+    // Calls f(i, v, within) for the i-th vector of a row, the v-th of its group; `within` makes 0 of what stands behind
+    // the features.
     template <class F>
     void each(const F &f) const {
         const auto whole_group = [&](auto g) {
-            unrolled<vectors<T>>([&](auto v) { f(g * vectors<T> + v, v, [](const T *x, index) { return load(x); }); });
+            unrolled<vectors<T>>([&](auto v) { f(g * vectors<T> + v, v, [](Vector<T> x, index) { return x; }); });
         };
         if constexpr (K > 0) {
             unrolled<K - 1>(whole_group);
@@ -110,7 +111,7 @@ private:
             }
         }
         unrolled<vectors<T>>([&](auto v) {
-            f((groups_of() - 1) * vectors<T> + v, v, [this](const T *x, index u) { return groups_.load_last(x, u); });
+            f((groups_of() - 1) * vectors<T> + v, v, [this](Vector<T> x, index u) { return groups_.within(x, u); });
         });
     }
 
@@ -118,8 +119,8 @@ private:
 
     template <index R, class Other>
     void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
-        each([&](index i, index v, const auto &of) {
-            const auto load_from = [&](const T *start) { return of(start + i * width<T>, v); };
+        each([&](index i, index v, const auto &within) {
+            const auto load_from = [&](const T *start) { return within(load(start + i * width<T>), v); };
             const Vector<T> w = other(i, load_from);
             unrolled<R>([&](auto r) { a[r * vectors<T> + v] += load_from(x[r]) * w; });
         });
@@ -129,10 +130,11 @@ private:
         return [x](index, const auto &load_from) { return load_from(x); };
     }
 
+    // Behind the features the products are 0 even where c is not finite: there the weights stay 0.
     template <class F>
     void change(const F &f) {
-        each([&](index i, index v, const auto &of) {
-            set(i, f(get(i), [&](const T *x) { return of(x + i * width<T>, v); }));
+        each([&](index i, index v, const auto &within) {
+            set(i, f(get(i), [&](const T *x, T c) { return within(c * load(x + i * width<T>), v); }));
         });
     }
 
