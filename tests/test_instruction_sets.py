@@ -16,7 +16,7 @@ from gdfast.order import BLOCK, GROUP
 RUNS = [isa for isa in _isa.built() if isa in _core.instruction_sets()]
 # A group of lanes and less, whole ones and more: in registers, and beyond them.
 FEATURES = [1, 2, 7, 8, 9, 17, 24, 33, 70]
-ROWS = 6 * GROUP + 3
+ROWS = 4 * GROUP + 3
 BY_ROW = {"batch_size": 1, "epochs": 2}
 # How y is drawn, and the options.
 CASES = {
@@ -31,7 +31,7 @@ CASES = {
     "logistic": ("signs", {**BY_ROW, "loss": "logistic"}),
     "softmax": ("classes", {**BY_ROW, "loss": "softmax"}),
     "batches": ("numbers", {"batch_size": 7, "epochs": 2}),
-    "batches of softmax": ("classes", {"batch_size": 33, "epochs": 2, "loss": "softmax"}),
+    "batches of softmax": ("classes", {"batch_size": 13, "epochs": 2, "loss": "softmax"}),
     "momentum": ("numbers", {"batch_size": 5, "epochs": 2, "optimizer": gd.SGD(0.1, momentum=0.9)}),
     "Adam": ("three", {"batch_size": 5, "epochs": 2, "optimizer": gd.Adam(0.1)}),
     "full batch": ("three", {"epochs": 4, "l1": 0.01}),
