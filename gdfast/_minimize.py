@@ -103,7 +103,7 @@ def _numerical_gradient(fun: Callable[[Array], float], x: Array) -> Array:
     return gradient
 
 
-@standard()
+@standard
 def minimize(
     fun: Callable[..., Any],
     x0: ArrayLike,
@@ -297,7 +297,7 @@ def _highest_rate(pace: Pace, steps: int) -> float:
     """The largest rate of so many steps."""
     if isinstance(pace.schedule, ClosedLoop):  # these only lower the rate
         return float(pace.schedule.start().rate)
-    return float(pace.rates(np.arange(steps)).max())
+    return float(pace.rates(0, steps).max())
 
 
 @np.errstate(all="ignore")

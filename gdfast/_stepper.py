@@ -126,7 +126,7 @@ class Stepper:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _engine=_backends.find(state["_engine"]))
 
-    @standard()
+    @standard
     def step(self, grad: ArrayLike | Sequence[ArrayLike]) -> None:
         """Update the params, given their gradient: an array of their shape, or a list of such for a list.
 

@@ -41,12 +41,14 @@ def check_number(
     include_high: bool = True,
 ) -> float:
     """A real number within its range."""
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+    number = value
+    if type(value) is not float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, not {value!r}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
     inside = (low <= number if include_low else low < number) and (
         number <= high if include_high else number < high
     )
@@ -59,12 +61,14 @@ def check_number(
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer of at least `low`; a float is not one."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    number: int = value
+    if type(value) is not int:
+        if isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, not {value!r}")
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name} must be an integer, not {value!r}") from None
     if number < low or (high is not None and number > high):
         limit = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name}={number} must be {limit}")
@@ -73,7 +77,7 @@ def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """True or False, numpy's included."""
-    if type(value).__name__ not in ("bool", "bool_"):
+    if type(value) is not bool and not isinstance(value, np.bool_):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return bool(value)
 

@@ -14,9 +14,8 @@ A rule must not tell a gradient of -0 from one of +0, nor make a w of -0 where i
 
 import math
 from abc import ABC, abstractmethod
-from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +101,8 @@ class Optimizer(ABC):
 
     def with_lr(self, lr: Any) -> Self:
         """The same with another rate."""
-        record = copy(self)
-        store_checked(record, lr=self.check_lr(lr))
+        record = object.__new__(type(self))
+        vars(record).update(vars(self), lr=self.check_lr(lr))
         return record
 
     @property
@@ -1346,8 +1345,8 @@ DEFAULTS = {name: optimizer() for name, optimizer in TABLE.items()}
 
 def find(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
     """The record of a name, or the record itself, with the rate that is asked for."""
-    if isinstance(optimizer, Optimizer) and type(optimizer) in TABLE.values():
-        record = optimizer
+    if type(optimizer) in TABLE.values():
+        record = cast(Optimizer, optimizer)
     else:
         record = choose("optimizer", optimizer, DEFAULTS)
     return record if lr is None else record.with_lr(lr)

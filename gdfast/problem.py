@@ -1,7 +1,7 @@
 """What a backend is given and what it fills in: the only things that pass between `fit` and a backend."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ Array = NDArray[Any]
 RAN, TOL, DIVERGED = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """The data and the options. All arrays and the records' numbers have one dtype."""
 
     rows: Rows
@@ -70,8 +69,7 @@ class State:
     steps: int = 0
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(NamedTuple):
     """Where a run of epochs is written down, one entry an epoch."""
 
     loss: Array

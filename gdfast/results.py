@@ -141,7 +141,7 @@ class FitResult:
             sha.update(canonical.tobytes())
         return sha.hexdigest()
 
-    @standard()
+    @standard
     def decision_function(self, X: ArrayLike) -> Array:
         """x.w + b for each row.
 
@@ -181,7 +181,7 @@ class FitResult:
         )
         return p[:, 0] if self.coef.ndim == 1 else p
 
-    @standard()
+    @standard
     def predict(self, X: ArrayLike) -> Array:
         """The predicted targets: x.w + b for numbers, exp(x.w + b) for counts, the likeliest class for classes.
 
@@ -213,7 +213,7 @@ class FitResult:
         ]
         return chosen
 
-    @standard()
+    @standard
     def predict_proba(self, X: ArrayLike) -> Array:
         """The probability of each class, for the losses that tell it: logistic, modified_huber and softmax.
 
