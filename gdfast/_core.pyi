@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -68,4 +68,18 @@ def step(
     slots: _Array,
     numbers: _Array,
 ) -> None: ...
+def minimize(
+    fun: Callable[[_Array], tuple[float, _Array]],
+    rule: str,
+    rule_fields: Sequence[float],
+    x: _Array,
+    grad: _Array,
+    slots: _Array,
+    numbers: _Array,
+    tol: float,
+    bound: float,
+    path: _Array,
+    values: _Array,
+    first: int,
+) -> tuple[int, int]: ...
 def predict(X: _Matrix, params: _Array, out: _Array, threads: int) -> None: ...

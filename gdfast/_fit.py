@@ -27,7 +27,7 @@ from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
 from gdfast.problem import Array, Log, Problem, State
 from gdfast.results import FitResult
-from gdfast.schedules import Constant, OpenLoop, Schedule
+from gdfast.schedules import OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
 
 # A loss has diverged when it is this many times that of the start.
@@ -450,9 +450,13 @@ def _reference(
     engine: _backends.Backend, options: Options, data: Rows, outputs: int, start: Array | None
 ) -> float:
     """The loss by which divergence is judged: the larger of those of predicting 0 and of the initial weights."""
-    models = [None, start] if start is not None and np.count_nonzero(start) else [None]
-    threads = options.threads
-    return max(float(model_loss(engine, options.loss, data, outputs, m, threads)) for m in models)
+    loss, threads = options.loss, options.threads
+    reference = float(model_loss(engine, loss, data, outputs, None, threads))
+    if start is not None and np.count_nonzero(start):
+        reference = max(
+            reference, float(model_loss(engine, loss, data, outputs, start, threads))
+        )
+    return reference
 
 
 def checked(
@@ -533,12 +537,9 @@ def _schedule(
 ) -> Schedule:
     """The rates that the record asks for, for this problem."""
     lr = record.lr
-    if isinstance(lr, float):
-        return Constant(lr)
-    if isinstance(lr, OpenLoop):
-        return lr.for_loss(problem.loss)
     if not isinstance(lr, str):
-        return lr
+        given = _rates.schedule(lr)
+        return given.for_loss(problem.loss) if isinstance(given, OpenLoop) else given
     stability = record.stability
     assert stability is not None  # else a record does not take "auto"
     schedule = _rates.auto(engine, problem, stability, reference)

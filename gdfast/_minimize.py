@@ -19,7 +19,7 @@ from gdfast.errors import DivergenceError
 from gdfast.matrices import as_point
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import DIVERGED, TOL, Array
-from gdfast.results import MinimizeResult
+from gdfast.results import MinimizeResult, frozen
 from gdfast.schedules import ClosedLoop
 
 # `status`, as in scipy where it has a number.
@@ -42,7 +42,8 @@ class Function:
 
     def __init__(self, fun: Any, jac: Any, x: Array) -> None:
         self.fun, self.jac = fun, jac
-        self.d, self.dtype = len(x), x.dtype
+        self.shape, self.dtype = x.shape, x.dtype
+        self.narrow = x.dtype != np.float64
         self.calls = self.gradients = 0
 
     def __call__(self, x: Array) -> tuple[Any, Array]:
@@ -53,10 +54,10 @@ class Function:
             error.add_note(f"at x = {x}")
             raise
         self.gradients += 1
-        if self.dtype == np.float64:
-            return value, gradient
-        with np.errstate(over="ignore"):
-            return self.dtype.type(value), gradient.astype(self.dtype)
+        if self.narrow:
+            with np.errstate(over="ignore"):
+                return self.dtype.type(value), gradient.astype(self.dtype)
+        return value, gradient
 
     def _both(self, x: Array) -> tuple[float, Array]:
         if self.jac is True:
@@ -80,12 +81,16 @@ class Function:
         g = np.asarray(gradient)
         if g.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers; it is {gradient!r}")
-        if g.shape != (self.d,) and not (g.size == 1 == self.d):
-            raise ValueError(f"{name} has shape {g.shape}, x has shape ({self.d},)")
-        return g.reshape(self.d)
+        if g.shape != self.shape:
+            if not (g.size == 1 and self.shape == (1,)):
+                raise ValueError(f"{name} has shape {g.shape}, x has shape {self.shape}")
+            g = g.reshape(1)
+        return g
 
 
 def _value(value: Any) -> float:
+    if isinstance(value, float):
+        return float(value)
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "fiub":
         raise TypeError(f"fun(x) must be a real number; it is {value!r}")
@@ -212,7 +217,8 @@ def minimize(
 
     def result(status: int, made: int) -> MinimizeResult:
         unseen = made if compiled else 0  # calls from compiled code
-        return MinimizeResult(
+        return frozen(
+            MinimizeResult,
             x=path[made].copy(),
             fun=float(values[made]),
             jac=grad.copy(),

@@ -8,7 +8,7 @@ import numpy as np
 
 from gdfast import order
 from gdfast._backends import Backend
-from gdfast.checks import check_representable
+from gdfast.checks import check_representable, record_of
 from gdfast.csr import Csr
 from gdfast.elementary import log, where
 from gdfast.losses import HalfSquaredError
@@ -39,9 +39,10 @@ class Pace:
     def __post_init__(self) -> None:
         schedule = self.schedule
         self.always = np.array([schedule.lr]) if isinstance(schedule, Constant) else None
-        self.heeds = self.always is None and isinstance(schedule, ClosedLoop)
-        if isinstance(schedule, ClosedLoop) and self.heard is None:
-            self.heard = schedule.start()
+        self.heeds = False
+        if self.always is None and isinstance(schedule, ClosedLoop):
+            self.heeds = True
+            self.heard = schedule.start() if self.heard is None else self.heard
         first = self.rate(self.epochs_before)
         check_representable("the first rate", first, self.dtype, "the weights")
 
@@ -137,7 +138,7 @@ def schedule(lr: Rate) -> Schedule:
     """The schedule itself, or a constant one."""
     if isinstance(lr, str):
         raise ValueError(f'lr="{lr}" needs the curvature of data: pass a number or a schedule')
-    return Constant(lr) if isinstance(lr, float) else lr
+    return record_of(Constant, {"lr": lr, "per": "epoch"}) if isinstance(lr, float) else lr
 
 
 def smaller(optimizer: Optimizer, highest: float) -> str:

@@ -17,7 +17,7 @@ from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
 from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, useful_threads
-from gdfast.results import FitResult, History, StopReason
+from gdfast.results import FitResult, History, StopReason, frozen
 from gdfast.targets import Coding
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
@@ -221,7 +221,8 @@ class Run:
             coefs, intercepts = self._shaped(
                 self._given(np.vstack([self.origin, self.log.params[: self.done]]))
             )
-        history = History(
+        history = frozen(
+            History,
             loss=self._so_far(self.log.loss),
             val_loss=self._so_far(self.val_loss),
             lr=self._so_far(self.lr),
@@ -230,7 +231,8 @@ class Run:
             coef=coefs,
             intercept=intercepts,
         )
-        return FitResult(
+        return frozen(
+            FitResult,
             coef=coef,
             intercept=float(intercept) if self.targets.single else intercept,
             history=history,

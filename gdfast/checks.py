@@ -36,7 +36,6 @@ def check_number(
     value: Any,
     low: float,
     high: float,
-    *,
     include_low: bool = True,
     include_high: bool = True,
 ) -> float:
@@ -90,6 +89,13 @@ def check_representable(name: str, number: float, dtype: np.dtype[Any], whose: s
         rounded = dtype.type(number)
     if not np.isfinite(rounded) or (rounded == 0 and number != 0):
         raise ValueError(f"{name}={number} is {rounded} in {dtype}, the dtype of {whose}")
+
+
+def record_of(cls: type[T], values: Mapping[str, Any]) -> T:
+    """A frozen record with all of these fields, already checked: its own __init__ checks and stores one at a time."""
+    record = object.__new__(cls)
+    vars(record).update(values)
+    return record
 
 
 def store_checked(record: Any, **checked: Any) -> None:

@@ -130,10 +130,7 @@ def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
     check_finite(a, name, "initial weights must be finite")
-    zero = dtype.type(0)
-    return np.asarray(
-        _cast(a, name, dtype) + zero
-    )  # no -0.0, which no sum of the canonical order gives
+    return np.add(_cast(a, name, dtype), 0, dtype=dtype)  # no -0.0, which no sum of the canonical order gives
 
 
 def as_point(x0: Any, name: str = "x0") -> Array:
@@ -156,7 +153,7 @@ def check_finite(
             raise ValueError(f"{name}[{i}, {j}] is {value}: {advice}")
         return
     finite = np.isfinite(a)
-    if not finite.all():
+    if np.count_nonzero(finite) < finite.size:
         where = _first(~finite)
         raise ValueError(f"{name}{_place(where)} is {a[where]}: {advice}")
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import schedules
-from gdfast.checks import check_flag, check_number, choose, store_checked, unknown
+from gdfast.checks import check_flag, check_number, choose, record_of, store_checked, unknown
 from gdfast.elementary import like, power, powers, sign, where
 from gdfast.schedules import Schedule
 
@@ -82,6 +82,8 @@ class Optimizer(ABC):
 
     def check_lr(self, lr: Any) -> Rate:
         """A positive rate, a schedule, or ``"auto"`` where the curvature tells a rate."""
+        if type(lr) is float:
+            return _checked("lr", lr, POSITIVE)
         if isinstance(lr, Schedule):
             schedules.check_known("lr", lr)
             return lr
@@ -101,9 +103,7 @@ class Optimizer(ABC):
 
     def with_lr(self, lr: Any) -> Self:
         """The same with another rate."""
-        record = object.__new__(type(self))
-        vars(record).update(vars(self), lr=self.check_lr(lr))
-        return record
+        return record_of(type(self), {**vars(self), "lr": self.check_lr(lr)})
 
     @property
     def plain(self) -> bool:
@@ -150,8 +150,7 @@ def _check(record: Optimizer, **spans: Span) -> None:
 
 
 def _checked(name: str, value: Any, span: Span) -> float:
-    low, high, include_low, include_high = span
-    return check_number(name, value, low, high, include_low=include_low, include_high=include_high)
+    return check_number(name, value, *span)
 
 
 def _check_pair(record: Any, name: str, low: Span, high: Span) -> None:

@@ -35,8 +35,6 @@ class Penalty(NamedTuple):
         >>> Penalty(l1=1.0, l2=0.5, proximal=True).of(np.array([[2.0, -3.0, 7.0]]))
         8.25
         """
-        if self.l1 == 0 and self.l2 == 0:
-            return 0.0
         w = np.asarray(models[:, :-1], np.float64)
         with np.errstate(all="ignore"):
             absolute = order.sum_rows(order.dot(np.abs(w), np.ones(w.shape[1])))

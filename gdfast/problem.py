@@ -55,7 +55,10 @@ class Problem(NamedTuple):
 
     def penalty_of(self, params: Array) -> float:
         """The penalty of these params."""
-        return self.penalty.of(params.reshape(self.outputs, -1))
+        penalty = self.penalty
+        if penalty.l1 == 0 and penalty.l2 == 0:
+            return 0.0
+        return penalty.of(params.reshape(self.outputs, -1))
 
 
 @dataclass

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
-from gdfast.checks import choose
+from gdfast.checks import choose, record_of
 from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import as_matrix, feature_names
@@ -23,14 +23,23 @@ from gdfast.problem import Array, useful_threads
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+T = TypeVar("T")
+
 StopReason = Literal["epochs", "tol", "patience", "callback", "running", "divergence"]
+
+
+def frozen(cls: type[T], **values: Any) -> T:
+    """The record of these values, which are all of its fields; nobody can change its arrays."""
+    record = record_of(cls, values)
+    _freeze(record)
+    return record
 
 
 def _freeze(record: Any) -> None:
     """Let nobody change a record's arrays; pickle would."""
     for values in vars(record).values():
         if isinstance(values, np.ndarray):
-            values.flags.writeable = False
+            values.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
