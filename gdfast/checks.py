@@ -1,6 +1,5 @@
 """Checks of single arguments, and the words in which a wrong one is answered."""
 
-import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,8 @@ T = TypeVar("T")
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for a name that is in no table: what was given, the nearest name, the known ones."""
+    import difflib  # needed for this message alone
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

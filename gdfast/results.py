@@ -1,11 +1,7 @@
 """What a fit returns."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from io import BytesIO
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -142,6 +138,8 @@ class FitResult:
 
         Equal digests mean the same run.
         """
+        import hashlib  # slow to import, as are those below
+
         sha = hashlib.sha256()
         intercept = np.asarray(self.intercept, self.coef.dtype)
         for values in (self.coef, intercept, self.history.loss):
@@ -278,6 +276,10 @@ class FitResult:
         ...     gd.load(path).digest == r.digest
         True
         """
+        import json
+        from io import BytesIO
+        from pathlib import Path
+
         meta = {
             "format": 1,
             "n_epochs": self.n_epochs,
@@ -396,7 +398,10 @@ def load(path: str | PathLike[str]) -> FitResult:
     ValueError
         If the file is not one of gdfast's, or names what this version does not know.
     """
-    from zipfile import BadZipFile  # slow to import, and needed here alone
+    import json
+    from io import BytesIO
+    from pathlib import Path
+    from zipfile import BadZipFile
 
     try:
         with np.load(BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
