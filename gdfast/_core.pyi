@@ -1,9 +1,10 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
+_Record = Any  # a NamedTuple of numbers
 _Matrix = _Array | tuple[_Array, _Array, _Array, int]
 
 build: str
@@ -18,9 +19,9 @@ def descend(
     y: _Array,
     weights: _Array,
     loss: str,
-    loss_fields: Sequence[float],
+    loss_fields: _Record,
     rule: str,
-    rule_fields: Sequence[float],
+    rule_fields: _Record,
     outputs: int,
     fit_intercept: bool,
     batch_size: int,
@@ -51,18 +52,18 @@ def sum(
     y: _Array,
     weights: _Array,
     loss: str,
-    loss_fields: Sequence[float],
+    loss_fields: _Record,
     outputs: int,
     params: _Array,
     grad: _Array,
     threads: int,
 ) -> float: ...
 def mean_loss(
-    predictions: _Array, y: _Array, weights: _Array, loss: str, loss_fields: Sequence[float]
+    predictions: _Array, y: _Array, weights: _Array, loss: str, loss_fields: _Record
 ) -> float: ...
 def step(
     rule: str,
-    rule_fields: Sequence[float],
+    rule_fields: _Record,
     params: _Array,
     grad: _Array,
     slots: _Array,
@@ -71,7 +72,7 @@ def step(
 def minimize(
     fun: Callable[[_Array], tuple[float, _Array]],
     rule: str,
-    rule_fields: Sequence[float],
+    rule_fields: _Record,
     x: _Array,
     grad: _Array,
     slots: _Array,

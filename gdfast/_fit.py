@@ -25,7 +25,7 @@ from gdfast.matrices import (
 )
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
-from gdfast.problem import Array, Log, Problem, State
+from gdfast.problem import Array, Log, Problem, State, fresh_slots
 from gdfast.results import FitResult
 from gdfast.schedules import OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
@@ -364,13 +364,9 @@ def begin(
         threads=options.threads,
     )
     if before is None:
-        initial = problem.rule.initial
-        slots = np.empty((len(initial), len(start)), dtype)
-        for slot, number in zip(slots, initial, strict=True):
-            slot.fill(number)
         state = State(
             params=start,
-            slots=slots,
+            slots=fresh_slots(problem.rule, len(start), dtype),
             total=np.zeros(len(start) if options.averaged else 0),
             start=start.copy(),
         )
@@ -386,9 +382,7 @@ def begin(
         steps_before=state.steps,
     )
     if options.batch_size is not None and options.clip_norm == math.inf:
-        problem = problem._replace(
-            fused=_fused(problem, record, pace, options.averaged, epochs)
-        )
+        problem = problem._replace(fused=_fused(problem, record, pace, options.averaged, epochs))
     if epochs == 0:
         check_finite(data.X, "X")
         if held_out is not None:
@@ -453,9 +447,7 @@ def _reference(
     loss, threads = options.loss, options.threads
     reference = float(model_loss(engine, loss, data, outputs, None, threads))
     if start is not None and np.count_nonzero(start):
-        reference = max(
-            reference, float(model_loss(engine, loss, data, outputs, start, threads))
-        )
+        reference = max(reference, float(model_loss(engine, loss, data, outputs, start, threads)))
     return reference
 
 

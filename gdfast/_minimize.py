@@ -16,9 +16,9 @@ from gdfast._rates import Pace
 from gdfast._run import stops
 from gdfast.checks import check_int, check_number
 from gdfast.errors import DivergenceError
-from gdfast.matrices import as_point
+from gdfast.matrices import all_within, as_point
 from gdfast.optimizers import Optimizer, Rate
-from gdfast.problem import DIVERGED, TOL, Array
+from gdfast.problem import DIVERGED, TOL, Array, fresh_slots
 from gdfast.results import MinimizeResult, frozen
 from gdfast.schedules import ClosedLoop
 
@@ -200,16 +200,16 @@ def minimize(
     _rates.check_numbers(record, dtype, "x0")
     value, gradient = function(x)
     grad = gradient.astype(dtype)
-    with np.errstate(over="ignore"):
-        limit = dtype.type(tol)
-    if not (np.isfinite(value) and np.isfinite(grad).all()):
+    largest = np.finfo(dtype).max
+    limit = dtype.type(min(tol, float(largest)))
+    if not (math.isfinite(value) and all_within(grad, largest)):
         raise ValueError(
             f"at x0 = {x} f is {value} and its gradient {grad}: start where both are finite"
         )
     path = np.empty((maxiter + 1, d), dtype)
     values = np.empty(maxiter + 1, dtype)
     path[0], values[0] = x, value
-    slots = np.tile(np.array(record.rule.initial, dtype)[:, None], d)
+    slots = fresh_slots(record.rule, d, dtype)
     pace = Pace(record, schedule, 1, dtype)
     one_by_one = callback is not None or pace.heeds
     compiled = jitted and engine.NAME == "numba"
@@ -247,7 +247,7 @@ def minimize(
                 slots,
                 pace.coming(made, last - made) if last > made else np.empty((1, 1), dtype),
                 limit,
-                np.finfo(dtype).max,
+                largest,
                 path[: last + 1],
                 values,
                 first,
@@ -256,9 +256,9 @@ def minimize(
             if compiled:
                 error.add_note(f"at x = {x}")
             raise
-        if why == TOL or (why != DIVERGED and (np.abs(grad) <= limit).all()):
+        if why == TOL or (why != DIVERGED and all_within(grad, limit)):
             status = REACHED
-        elif why == DIVERGED or not np.isfinite(slots).all():
+        elif why == DIVERGED or not all_within(slots, largest):
             advice, stable = optimizers.advice(record, x, slots), None
             if not advice and values[made] == -np.inf:
                 advice = "f seems unbounded below"

@@ -111,11 +111,12 @@ class Run:
         with _bar(epochs) if progress else nullcontext() as show:
             while self.done < epochs:
                 first = self.done
-                before = self.state.params.copy(), self.state.steps
+                steps = self.state.steps
+                start = None if self.held_out is None else self.state.params.copy()
                 status, params = self._advance(min(at_once, epochs - first))
                 lost = status == DIVERGED
-                if self.held_out is not None:
-                    lost |= self._validated(first, params[: self.done - first - lost], *before)
+                if start is not None:
+                    lost |= self._validated(first, params[: self.done - first - lost], start, steps)
                 elapsed = time.perf_counter() - begin
                 since = self.seconds[first - 1] if first else 0.0
                 share = (elapsed - since) / (self.done - first)

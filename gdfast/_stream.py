@@ -249,7 +249,9 @@ class Labels:
         y = np.broadcast_to(
             values.reshape(-1, *(1 for _ in self.columns)), (len(values), *self.columns)
         )
-        return coding(y.astype(np.result_type(*self.dtypes or [dtype])), self.loss, len(y), dtype)[0]
+        return coding(y.astype(np.result_type(*self.dtypes or [dtype])), self.loss, len(y), dtype)[
+            0
+        ]
 
 
 def _listed(values: set[float]) -> str:

@@ -41,7 +41,7 @@ def check_number(
     include_high: bool = True,
 ) -> float:
     """A real number within its range."""
-    number = value
+    number: float = value
     if type(value) is not float:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number, not {value!r}")

@@ -130,7 +130,9 @@ def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
     check_finite(a, name, "initial weights must be finite")
-    return np.add(_cast(a, name, dtype), 0, dtype=dtype)  # no -0.0, which no sum of the canonical order gives
+    return np.add(
+        _cast(a, name, dtype), 0, dtype=dtype
+    )  # no -0.0, which no sum of the canonical order gives
 
 
 def as_point(x0: Any, name: str = "x0") -> Array:
@@ -140,6 +142,11 @@ def as_point(x0: Any, name: str = "x0") -> Array:
         raise ValueError(f"{name} has shape {a.shape}: it must be a number or 1-D, and not empty")
     check_finite(a, name, "start at a finite point")
     return np.array(a, a.dtype.newbyteorder("="))
+
+
+def all_within(a: Array, limit: Any) -> bool:
+    """Whether no number is larger than the limit; NaN is."""
+    return bool(np.count_nonzero(np.abs(a) <= limit) == a.size)
 
 
 def check_finite(

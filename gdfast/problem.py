@@ -82,6 +82,14 @@ class Log(NamedTuple):
     offset: int = 0  # at which position in the first of these blocks the rows begin
 
 
+def fresh_slots(rule: Rule, size: int, dtype: np.dtype[Any]) -> Array:
+    """The states of so many params before the first step, (states, size)."""
+    slots = np.empty((len(rule.initial), size), dtype)
+    for slot, number in zip(slots, rule.initial, strict=True):
+        slot.fill(number)
+    return slots
+
+
 def useful_threads(threads: int, rows: int, features: int) -> int:
     """How many threads to use for this many rows at once: below some size a second one costs more than it saves."""
     return threads if rows * (features + 1) >= 1 << 18 else 1

@@ -34,7 +34,7 @@ def frozen(cls: type[T], **values: Any) -> T:
 def _freeze(record: Any) -> None:
     """Let nobody change a record's arrays; pickle would."""
     for values in vars(record).values():
-        if isinstance(values, np.ndarray):
+        if type(values) is np.ndarray:
             values.setflags(write=False)
 
 

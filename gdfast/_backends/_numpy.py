@@ -9,7 +9,7 @@ import numpy as np
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
 from gdfast.csr import Csr
-from gdfast.matrices import Rows
+from gdfast.matrices import Rows, all_within
 from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numpy"
@@ -191,7 +191,7 @@ class Numpy:
 
     def within(self, grad: Array, tol: Any) -> bool:
         """Whether no component is larger than tol; NaN is."""
-        return bool(np.count_nonzero(np.abs(grad) <= tol) == grad.size)
+        return all_within(grad, tol)
 
     def finite(self, params: Array) -> bool:
         """Whether all params are."""
