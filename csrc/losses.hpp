@@ -218,6 +218,13 @@ T of_row(const Softmax<T> &loss, const T *p, const T *y, T *c, index k) {
     return loss.row(p, y, c, k);
 }
 
+// Whether the loss of a row is no sum over its outputs.
+template <class Loss>
+constexpr bool is_joint = false;
+
+template <class T>
+constexpr bool is_joint<Softmax<T>> = true;
+
 template <class T>
 using Losses =
     Table<SquaredError<T>, HalfSquaredError<T>, Huber<T>, EpsilonInsensitive<T>, SquaredEpsilonInsensitive<T>,

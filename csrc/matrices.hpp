@@ -1,48 +1,114 @@
 // The rows of X, dense or sparse: their products with weights, and their sums, in the canonical order.
 #pragma once
 
-#include "order.hpp"
+#include "weights.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <vector>
 
 namespace gdfast {
 
 template <class T>
-struct Dense {
+class Dense {
+public:
     using Number = T;
     static constexpr bool sparse = false;
     static constexpr index block = gdfast::block; // how many rows are summed in turn
 
-    const T *values; // (n, d)
     index n, d;
 
-    const T *row(index i) const { return values + i * d; }
-
-    // x.w for R rows side by side.
-    template <index R>
-    void dot(const index *rows, const T *w, T (&out)[R]) const {
-        const T *x[R];
-        for (index r = 0; r < R; ++r) {
-            x[r] = row(rows[r]);
+    // values: (n, d)
+    Dense(const T *values, index rows, index features)
+        : n(rows), d(features), groups_(features), values_(values), whole_(whole_groups(features)) {
+        const index beyond = whole_ - d;
+        readable_ = beyond == 0 ? n : std::max(index(0), n - (beyond + d - 1) / d);
+        last_.resize(static_cast<std::size_t>((n - readable_) * whole_));
+        for (index i = readable_; i < n; ++i) {
+            std::copy_n(values + i * d, d, last_.data() + (i - readable_) * whole_);
         }
-        gdfast::dot(x, w, d, out);
     }
 
-    // g += c x for R rows in turn.
-    template <index R>
-    void add(const index *rows, const T (&c)[R], T *g) const {
-        const T *x[R];
-        for (index r = 0; r < R; ++r) {
-            x[r] = row(rows[r]);
-        }
-        for (index j = 0; j < d; ++j) {
-            T sum = g[j];
-            for (index r = 0; r < R; ++r) {
-                sum += c[r] * x[r][j];
+    const Groups<T> &groups() const { return groups_; }
+
+    // Row i, from which whole groups of lanes can be read.
+    const T *row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
+
+    void prefetch(index i) const { gdfast::prefetch(values_ + i * d, d); }
+
+    // p[r * step] = x.w for these rows; w is of a padded shape, and stays as it is.
+    void dots(const index *rows, index count, T *w, T *p, index step) const {
+        with_weights<T>(d, [&](auto kind) {
+            const typename decltype(kind)::type weights(w, groups_);
+            each<group>(rows, count, [&](index r, auto size, const T *const *x) {
+                T out[size];
+                weights.template dots<size>(x, out);
+                for (index i = 0; i < size; ++i) {
+                    p[(r + i) * step] = out[i];
+                }
+            });
+        });
+    }
+
+    // x.w for a group of rows; and their products with each other, unless there is no room for them.
+    void dots_of_group(const T *const *x, T *w, T (&out)[group], T (*with_others)[pairs]) const {
+        with_weights<T>(d, [&](auto kind) {
+            const typename decltype(kind)::type weights(w, groups_);
+            if (with_others != nullptr) {
+                weights.dots_and_pairs(x, out, *with_others);
+            } else {
+                weights.template dots<group>(x, out);
             }
-            g[j] = sum;
+        });
+    }
+
+    // w -= c x for a group of rows in turn; w is of a padded shape.
+    void subtract_group(const T *const *x, const T *c, T *w) const {
+        with_weights<T>(d, [&](auto kind) {
+            typename decltype(kind)::type weights(w, groups_);
+            weights.template subtract<group>(x, c);
+            weights.save();
+        });
+    }
+
+    // g += c[r * step] x for these rows in turn; g is of a padded shape.
+    void add(const index *rows, index count, const T *c, index step, T *g) const {
+        with_weights<T>(d, [&](auto kind) {
+            typename decltype(kind)::type sum(g, groups_);
+            each<group>(rows, count, [&](index r, auto size, const T *const *x) {
+                T factors[size];
+                for (index i = 0; i < size; ++i) {
+                    factors[i] = c[(r + i) * step];
+                }
+                sum.template add<size>(x, factors);
+            });
+            sum.save();
+        });
+    }
+
+private:
+    // Calls f(r, size, rows) for rows r, ..., r + size - 1: R at a time as long as there are so many.
+    template <index R, class F>
+    void each(const index *rows, index count, const F &f) const {
+        index r = 0;
+        for (; r + R <= count; r += R) {
+            const T *x[R];
+            for (index i = 0; i < R; ++i) {
+                x[i] = row(rows[r + i]);
+            }
+            f(r, std::integral_constant<index, R>{}, x);
+        }
+        for (; r < count; ++r) {
+            const T *const x = row(rows[r]);
+            f(r, std::integral_constant<index, 1>{}, &x);
         }
     }
+
+    Groups<T> groups_;
+    const T *values_;
+    index whole_;         // d, made up to whole groups of lanes
+    index readable_;      // rows from which as many numbers can be read without leaving the array
+    std::vector<T> last_; // the others, each with room for them
 };
 
 template <class T>
@@ -56,23 +122,23 @@ struct Csr {
     const std::int64_t *starts; // (n + 1,)
     index n, d;
 
+    void prefetch(index) const {}
+
     // Zeros that are not stored add nothing to their lanes, so a dense row has the same product in bits.
-    template <index R>
-    void dot(const index *rows, const T *w, T (&out)[R]) const {
-        for (index r = 0; r < R; ++r) {
+    void dots(const index *rows, index count, const T *w, T *p, index step) const {
+        for (index r = 0; r < count; ++r) {
             T a[lanes] = {};
             for (index k = starts[rows[r]]; k < starts[rows[r] + 1]; ++k) {
                 a[columns[k] % lanes] += values[k] * w[columns[k]];
             }
-            out[r] = sum_of_lanes(a);
+            p[r * step] = sum_of_lanes(a);
         }
     }
 
-    template <index R>
-    void add(const index *rows, const T (&c)[R], T *g) const {
-        for (index r = 0; r < R; ++r) {
+    void add(const index *rows, index count, const T *c, index step, T *g) const {
+        for (index r = 0; r < count; ++r) {
             for (index k = starts[rows[r]]; k < starts[rows[r] + 1]; ++k) {
-                g[columns[k]] += c[r] * values[k];
+                g[columns[k]] += c[r * step] * values[k];
             }
         }
     }

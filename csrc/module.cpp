@@ -15,8 +15,8 @@ namespace py = pybind11;
 namespace gdfast {
 namespace {
 
-// A C-contiguous array of numpy's, borrowed while it is an argument. (Each py::array_t makes an array before it is given
-// its own.)
+// A C-contiguous array of numpy's, borrowed while it is an argument. (Each py::array_t makes an array before it is
+// given its own.)
 template <class T>
 class Array {
 public:
@@ -54,7 +54,7 @@ private:
 
 using Fields = std::vector<double>; // of a record
 
-// What the kernels were compiled by, and for which instructions.
+// What the kernels were compiled by.
 constexpr const char *build =
 #if defined(__clang__)
     "clang " __clang_version__
@@ -65,24 +65,29 @@ constexpr const char *build =
 #else
     "unknown compiler"
 #endif
-#if defined(__AVX512F__)
-    ", AVX-512";
-#elif defined(__AVX2__)
-    ", AVX2";
-#elif defined(__SSE2__) || defined(_M_X64)
-    ", SSE2";
-#elif defined(__ARM_NEON)
-    ", NEON";
-#else
-    ", scalar";
+    ;
+
+// Which of the extensions this processor runs.
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> sets{"baseline"};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) {
+        sets.emplace_back("avx2");
+    }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        sets.emplace_back("avx512");
+    }
 #endif
+    return sets;
+}
 
 template <class T>
 using SparseArrays = std::tuple<Array<T>, Array<std::int32_t>, Array<std::int64_t>, index>; // gdfast.csr.Csr
 
 template <class T>
 Dense<T> matrix_of(const Array<T> &X) {
-    return {X.data(), X.shape(0), X.shape(1)};
+    return Dense<T>(X.data(), X.shape(0), X.shape(1));
 }
 
 template <class T>
@@ -91,11 +96,15 @@ Csr<T> matrix_of(const SparseArrays<T> &X) {
     return {data.data(), indices.data(), indptr.data(), indptr.size() - 1, features};
 }
 
+template <class T>
+Targets<T> targets_of(const Array<T> &y, const Array<T> &weights) {
+    return {y.data(), y.shape(1), weights.data(), weights.size() > 1 ? 1 : 0};
+}
+
 template <class Arrays, class T>
 auto data_of(const Arrays &X, const Array<T> &y, const Array<T> &weights) {
-    const auto matrix = matrix_of(X);
-    return Data<std::decay_t<decltype(matrix)>>{matrix, y.data(), y.shape(1), weights.data(),
-                                                weights.size() > 1 ? 1 : 0};
+    auto matrix = matrix_of(X);
+    return Data<decltype(matrix)>{std::move(matrix), targets_of(y, weights)};
 }
 
 template <class T>
@@ -103,10 +112,9 @@ T *data_or_null(const Array<T> &array) {
     return array.size() > 0 ? array.mutable_data() : nullptr;
 }
 
-template <class Matrix>
-std::unique_ptr<LossKernels<Matrix>> loss_kernels(const std::string &name, const Fields &fields) {
-    return Losses<typename Matrix::Number>::template make<LossKernels<Matrix>, LossKernelsOf<Matrix>::template For>(
-        name, fields);
+template <class T>
+std::unique_ptr<LossKernels<T>> loss_kernels(const std::string &name, const Fields &fields) {
+    return Losses<T>::template make<LossKernels<T>, LossKernelsOf>(name, fields);
 }
 
 template <class T>
@@ -125,14 +133,14 @@ std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y,
                                              const Array<std::uint64_t> &keys, Array<T> losses, Array<T> grad_norms,
                                              Array<T> traced, Array<T> loss_sums, index offset) {
     const auto data = data_of(X, y, weights);
-    const auto loss_ = loss_kernels<std::decay_t<decltype(data.X)>>(loss, loss_fields);
+    const auto loss_ = loss_kernels<T>(loss, loss_fields);
     const auto rule_ = rule_kernels<T>(rule, rule_fields);
     const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal}, fused, threads};
     State<T> state{params.mutable_data(),
                    data_or_null(slots),
                    data_or_null(total),
                    start.mutable_data(),
-                   {outputs, data.X.d, fit_intercept},
+                   Shape::dense(outputs, data.X.d, fit_intercept),
                    averages_after,
                    steps};
     if (numbers.shape(1) > step_numbers) {
@@ -154,18 +162,21 @@ T sum_of_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights, con
                 const Fields &loss_fields, index outputs, const Array<T> &params, Array<T> grad, index threads) {
     const auto data = data_of(X, y, weights);
     using Matrix = std::decay_t<decltype(data.X)>;
-    const auto kernels = loss_kernels<Matrix>(loss, loss_fields);
+    const auto kernels = loss_kernels<T>(loss, loss_fields);
     const T *const at = params.data();
     T *const out = grad.mutable_data();
     const py::gil_scoped_release released;
     const StandardFloats standard;
-    const Shape shape{outputs, data.X.d, true};
+    const Shape shape = Shape::dense(outputs, data.X.d, true);
+    const Shape padded = shape.padded();
     const index n = data.X.n;
-    std::vector<T> sums(room_for_sums<Matrix>(n, shape));
+    std::vector<T> models(static_cast<std::size_t>(padded.size()));
+    copy(at, shape, models.data(), padded);
+    std::vector<T> sums(room_for_sums<Matrix>(n, padded));
     std::vector<T> losses(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
     EpochLoss<T> epoch_loss(losses.data(), 0, n);
-    sum_gradients(data, *kernels, Visits(nullptr, n), 0, n, shape, at, sums.data(), epoch_loss, threads);
-    std::copy_n(sums.data(), shape.size(), out);
+    sum_gradients(data, *kernels, Visits(nullptr, n), 0, n, padded, models.data(), sums.data(), epoch_loss, threads);
+    copy(sums.data(), padded, out, shape);
     return epoch_loss.total();
 }
 
@@ -173,13 +184,13 @@ template <class T>
 T mean_loss_of_arrays(const Array<T> &predictions, const Array<T> &y, const Array<T> &weights, const std::string &loss,
                       const Fields &loss_fields) {
     const StandardFloats standard;
-    const auto kernels = loss_kernels<Dense<T>>(loss, loss_fields);
-    const Data<Dense<T>> data{{nullptr, 0, 0}, y.data(), y.shape(1), weights.data(), weights.size() > 1 ? 1 : 0};
+    const auto kernels = loss_kernels<T>(loss, loss_fields);
+    const Targets<T> targets = targets_of(y, weights);
     const T *const p = predictions.data();
     const index n = predictions.shape(0);
     const index outputs = predictions.shape(1);
     const py::gil_scoped_release released;
-    return mean_loss(data, *kernels, p, outputs, n);
+    return mean_loss(targets, *kernels, p, outputs, n);
 }
 
 template <class T>
@@ -187,7 +198,8 @@ void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> pa
                  Array<T> slots, const Array<T> &numbers) {
     const StandardFloats standard;
     const auto rule_ = rule_kernels<T>(rule, rule_fields);
-    State<T> state{params.mutable_data(), data_or_null(slots), nullptr, nullptr, {1, params.size() - 1, true}, 0, 0};
+    State<T> state{
+        params.mutable_data(), data_or_null(slots), nullptr, nullptr, Shape::dense(1, params.size() - 1, true), 0, 0};
     rule_->step(state, grad.data(), {numbers.data(), 1, numbers.size(), 0}, {0, 0, false});
 }
 
@@ -204,7 +216,7 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
     T *const at = x.mutable_data();
     T *const g = grad.mutable_data();
     T *const value = values.mutable_data();
-    State<T> state{at, data_or_null(slots), nullptr, nullptr, {1, d - 1, true}, 0, 0};
+    State<T> state{at, data_or_null(slots), nullptr, nullptr, Shape::dense(1, d - 1, true), 0, 0};
     const Numbers<T> coming{numbers.data(), numbers.shape(0), numbers.shape(1), 0};
     const auto within = [](const T *v, index size, double limit) {
         return std::all_of(v, v + size, [limit](T a) { return std::abs(a) <= T(limit); });
@@ -234,7 +246,7 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
 template <class Arrays, class T>
 void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index threads) {
     const auto matrix = matrix_of(X);
-    const Shape shape{out.shape(1), matrix.d, true};
+    const Shape shape = Shape::dense(out.shape(1), matrix.d, true);
     const T *const w = params.data();
     T *const p = out.mutable_data();
     const py::gil_scoped_release released;
@@ -278,7 +290,7 @@ struct py::detail::type_caster<gdfast::Array<T>> {
 
 namespace gdfast {
 
-PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+PYBIND11_MODULE(GDFAST_MODULE, m, py::mod_gil_not_used()) {
     m.doc() = "The C++ kernels of gdfast.";
     bind<double>(m);
     bind<float>(m);
@@ -287,6 +299,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.def("float_mode", &float_mode::get);
     m.def("set_float_mode", &float_mode::set);
     m.attr("standard_float_mode") = float_mode::standard;
+    m.def("instruction_sets", &instruction_sets);
     m.attr("build") = build;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 
 namespace gdfast {
 
@@ -18,34 +19,19 @@ inline T sum_of_lanes(const T (&a)[lanes]) {
     return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
 }
 
-// The dot products of R rows of d features with w, side by side.
-template <index R, class T>
-inline void dot(const T *const (&x)[R], const T *w, index d, T (&out)[R]) {
-    T a[R][lanes] = {};
+template <class T>
+inline T dot(const T *x, const T *w, index d) {
+    T a[lanes] = {};
     index j = 0;
     for (; j + lanes <= d; j += lanes) {
-        for (index r = 0; r < R; ++r) {
-            for (index l = 0; l < lanes; ++l) {
-                a[r][l] += x[r][j + l] * w[j + l];
-            }
+        for (index l = 0; l < lanes; ++l) {
+            a[l] += x[j + l] * w[j + l];
         }
     }
     for (index l = 0; j + l < d; ++l) {
-        for (index r = 0; r < R; ++r) {
-            a[r][l] += x[r][j + l] * w[j + l];
-        }
+        a[l] += x[j + l] * w[j + l];
     }
-    for (index r = 0; r < R; ++r) {
-        out[r] = sum_of_lanes(a[r]);
-    }
-}
-
-template <class T>
-inline T dot(const T *x, const T *w, index d) {
-    const T *const rows[1] = {x};
-    T out[1];
-    dot(rows, w, d, out);
-    return out[0];
+    return sum_of_lanes(a);
 }
 
 // Adds vectors of `width` numbers in pairs of neighbours, level by level, into the first.
@@ -74,11 +60,16 @@ public:
         right_mask_ = (std::uint64_t(1) << right_bits_) - 1;
     }
 
+    bool shuffled() const { return keys_ != nullptr; }
+
     // The rows at positions first, ..., first + count - 1. Two loops, so that the first has no branch to wait for.
     void operator()(index first, index count, index *rows) const {
+        if (keys_ == nullptr) {
+            std::iota(rows, rows + count, first);
+            return;
+        }
         for (index at = 0; at < count; ++at) {
-            const index position = first + at;
-            rows[at] = keys_ == nullptr ? position : static_cast<index>(feistel(static_cast<std::uint64_t>(position)));
+            rows[at] = static_cast<index>(feistel(static_cast<std::uint64_t>(first + at)));
         }
         for (index at = 0; at < count; ++at) {
             while (static_cast<std::uint64_t>(rows[at]) >= rows_) {

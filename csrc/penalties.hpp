@@ -1,7 +1,7 @@
 // The penalties l1 * sum |w| + l2 / 2 * sum w^2. gdfast/penalties.py has the same formulas, and what they are for.
 #pragma once
 
-#include "order.hpp"
+#include "shape.hpp"
 
 #include <cmath>
 
@@ -24,15 +24,6 @@ template <class T>
 T on_side(T w, T side) {
     return (side > 0 ? w <= 0 : side < 0 ? w >= 0 : side == 0) ? T(0) : w;
 }
-
-// Which params there are, and which of them are trained: of each output its d weights, then its intercept.
-struct Shape {
-    index outputs, d;
-    bool fit_intercept;
-
-    index width() const { return d + 1; }
-    index size() const { return outputs * width(); }
-};
 
 template <class T>
 struct Penalty {
@@ -58,25 +49,25 @@ struct Penalty {
 
     // `decayed` for all weights; what is not trained has no gradient.
     void add_decay(T *g, const T *params, const Shape &shape) const {
-        for (index first = 0; first < shape.size(); first += shape.width()) {
+        for (index first = 0; first < shape.size(); first += shape.stride) {
             if (l2 != 0) {
                 for (index j = first; j < first + shape.d; ++j) {
                     g[j] = decayed(g[j], params[j]);
                 }
             }
             if (!shape.fit_intercept) {
-                g[first + shape.d] = 0;
+                g[first + shape.bias] = 0;
             }
         }
     }
 
     // `slope` for all weights, and the gradient for the intercepts.
     void least_slopes(const T *g, const T *params, const Shape &shape, T *slopes) const {
-        for (index first = 0; first < shape.size(); first += shape.width()) {
+        for (index first = 0; first < shape.size(); first += shape.stride) {
             for (index j = first; j < first + shape.d; ++j) {
                 slopes[j] = slope(g[j], params[j]);
             }
-            slopes[first + shape.d] = g[first + shape.d];
+            slopes[first + shape.bias] = g[first + shape.bias];
         }
     }
 };

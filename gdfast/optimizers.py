@@ -202,6 +202,9 @@ class SGDRule(NamedTuple):
             g = g + self.momentum * s[0, j] if self.nesterov else s[0, j]
         return w - c[0] * g
 
+    def plain(self) -> bool:
+        return self.momentum == 0 and self.weight_decay == 0
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -1394,3 +1397,14 @@ def from_dict(values: dict[str, Any]) -> Optimizer:
 def step(self: Rule, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
     """``self.step(...)``: the name by which numba finds the formula of a record's type."""
     return self.step(w, g, s, j, c)
+
+
+def plain(self: Any) -> bool:
+    """Whether a step is w - rate * g and no more; not, unless the rule says so."""
+    says = getattr(self, "plain", never)
+    return bool(says())
+
+
+def never() -> bool:
+    """No."""
+    return False

@@ -12,6 +12,16 @@ batch's gradient from the start of the batch.
 
 Both orders are the plain loop from left to right for up to three terms.
 
+*Steps of one row* by plain SGD, w - lr g, on dense rows without penalties: the rows of an epoch are taken in groups of
+GROUP in the order of the visits, and those left over at its end one by one. Of a group, with w and b as they are before
+it, a_i = lr_i s_i (rate times weight of the row) and d_i the derivative of row i's loss by its prediction:
+
+- p_i = x_i.w + b, and for each pair j < i of rows h_ij = a_j (x_i.x_j + 1), or a_j (x_i.x_j) without intercept;
+- in turn, row i's prediction is p_i - d_0 h_i0 - d_1 h_i1 - ..., from left to right;
+- then w becomes w - c_0 x_0 - c_1 x_1 - ..., from left to right, with c_i = a_i d_i, and b the same with 1 for x.
+
+These are the steps one after the other, up to rounding; what a step waits for is a number and not a whole dot product.
+
 *Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
 the smallest power of two that holds n (at least 2**6: smaller ones favour some orders), walked until it lands below n.
 The keys come from (seed, epoch) by splitmix64.
@@ -29,6 +39,7 @@ from numpy.typing import NDArray
 
 LANES = 8
 BLOCK = 256
+GROUP = 4
 ROUNDS = 6
 SMALLEST_BITS = 6
 
@@ -51,8 +62,10 @@ def tree(parts: Array) -> Any:
 
 def sum_features(terms: Array) -> Any:
     """Sum over axis 0, a multiple of LANES long, in the order of a dot product."""
-    lanes = terms.reshape(-1, LANES, *terms.shape[1:])
-    return tree(np.add.reduce(lanes, axis=0, initial=0))
+    lanes = np.add.reduce(terms.reshape(-1, LANES, *terms.shape[1:]), axis=0, initial=0)
+    while len(lanes) > 1:
+        lanes = lanes[0::2] + lanes[1::2]
+    return lanes[0]
 
 
 def dot(X: Array, w: Array) -> Array:
@@ -60,19 +73,24 @@ def dot(X: Array, w: Array) -> Array:
     return _products(X, lambda _: w[:, None])
 
 
+def dots(X: Array, Z: Array) -> Array:
+    """x.z for each row x of X and the same row z of Z."""
+    return _products(X, lambda part: Z[part].T)
+
+
 def squares(X: Array) -> Array:
     """x.x for each row x of X."""
-    return _products(X, lambda x: x.T)
+    return dots(X, X)
 
 
-def _products(X: Array, factor: Callable[[Array], Array]) -> Array:
+def _products(X: Array, factor: Callable[[slice], Array]) -> Array:
     n, d = X.shape
     out = np.empty(n, X.dtype)
     parts = chunks(n, d)
     terms = np.zeros((-(-d // LANES) * LANES, min(n, parts[0].stop)), X.dtype)
     for part in parts:
         x = X[part]
-        np.multiply(x.T, factor(x), out=terms[:d, : len(x)])
+        np.multiply(x.T, factor(part), out=terms[:d, : len(x)])
         out[part] = sum_features(terms[:, : len(x)])
     return out
 

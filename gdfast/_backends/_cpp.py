@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from gdfast import _core
+from gdfast._backends import _isa
 from gdfast.problem import Array, Log, Problem, State
 
 NAME = "cpp"
+ISA, _core = _isa.load()
 
 
 def descend(
@@ -76,7 +77,8 @@ def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) ->
 def minimize(fun: Any, jac: Any, rule: Any, *rest: Any) -> tuple[int, int]:
     """Minimise a function in Python, which returns its gradient too; return the steps made, and why it ended."""
     assert jac is None
-    return _core.minimize(fun, rule.name, rule, *rest)
+    done: tuple[int, int] = _core.minimize(fun, rule.name, rule, *rest)
+    return done
 
 
 def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:

@@ -1,0 +1,145 @@
+// Numbers side by side in the vectors of the instruction set that this file is compiled for; the lanes of a sum are a
+// few of them. The text is the same for all, and so are the bits.
+#pragma once
+
+#include "order.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#if !defined(__GNUC__)
+#error "gdfast needs vectors as GCC and Clang have them; on Windows, compile with clang-cl"
+#endif
+
+namespace gdfast {
+
+#if defined(__AVX512F__)
+constexpr index vector_bytes = 64;
+#elif defined(__AVX2__)
+constexpr index vector_bytes = 32;
+#else
+constexpr index vector_bytes = 16;
+#endif
+
+template <class T>
+constexpr index width = vector_bytes / index(sizeof(T)) < lanes ? vector_bytes / index(sizeof(T)) : lanes;
+
+// How many vectors hold the lanes.
+template <class T>
+constexpr index vectors = lanes / width<T>;
+
+template <class T>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(width<T> * sizeof(T))));
+};
+
+template <class T>
+using Vector = typename VectorOf<T>::type;
+
+template <class T>
+using Mask = Vector<std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>>;
+
+template <class T>
+inline Vector<T> load(const T *x) {
+    Vector<T> v;
+    std::memcpy(&v, x, sizeof v);
+    return v;
+}
+
+template <class T>
+inline void store(T *x, Vector<T> v) {
+    std::memcpy(x, &v, sizeof v);
+}
+
+// So many features, made up to whole groups of lanes.
+inline index whole_groups(index features) { return (features + lanes - 1) / lanes * lanes; }
+
+// The features of a row in groups of `lanes`, the last of which may have fewer: what stands behind it reads as 0.
+template <class T>
+class Groups {
+public:
+    explicit Groups(index features) : features_(features), count_(whole_groups(features) / lanes) {
+        for (index v = 0; v < vectors<T>; ++v) {
+            for (index l = 0; l < width<T>; ++l) {
+                last_[v][l] = (count_ - 1) * lanes + v * width<T> + l < features ? -1 : 0;
+            }
+        }
+    }
+
+    index features() const { return features_; }
+    index count() const { return count_; }
+    Vector<T> load_last(const T *x, index v) const { return last_[v] ? load(x) : Vector<T>{}; }
+
+private:
+    index features_;
+    index count_;
+    Mask<T> last_[vectors<T>] = {};
+};
+
+namespace detail {
+
+// Of pairs of neighbours the sums: within each 16 bytes, first those of a and then those of b.
+template <class V, std::size_t... I>
+inline V pairs_within(V a, V b, std::index_sequence<I...>) {
+    constexpr std::size_t n = sizeof...(I), u = 16 / sizeof(a[0]);
+    return __builtin_shufflevector(a, b, (I / u * u + I % u * 2 % u + (I % u < u / 2 ? 0 : n))...) +
+           __builtin_shufflevector(a, b, (I / u * u + I % u * 2 % u + 1 + (I % u < u / 2 ? 0 : n))...);
+}
+
+// Of pairs of neighbouring 16 bytes the sums: first those of a and then those of b.
+template <class V, std::size_t... I>
+inline V pairs_between(V a, V b, std::index_sequence<I...>) {
+    constexpr std::size_t u = 16 / sizeof(a[0]);
+    return __builtin_shufflevector(a, b, (I / u * 2 * u + I % u)...) +
+           __builtin_shufflevector(a, b, (I / u * 2 * u + I % u + u)...);
+}
+
+} // namespace detail
+
+// Asks for a row that will be read soon, or its beginning if it is long: the hardware goes on by itself.
+template <class T>
+inline void prefetch(const T *x, index count) {
+    constexpr index line = 64, most = 4096;
+    const char *const from = reinterpret_cast<const char *>(x);
+    const index bytes = std::min(count * index(sizeof(T)), most);
+    for (index at = 0; at < bytes; at += line) {
+        __builtin_prefetch(from + at);
+    }
+}
+
+// The sums of R times `lanes` numbers, each by the tree of `sum_of_lanes`. Overwrites a.
+template <class T, index R>
+inline void sums_of_lanes(Vector<T> (&a)[R * vectors<T>], T (&out)[R]) {
+    constexpr index unit = 16 / index(sizeof(T));
+    constexpr auto all = std::make_index_sequence<std::size_t(width<T>)>();
+    index rows = R;
+    for (index n = 1; n < unit; n *= 2) { // pairs of rows
+        const index half = (rows + 1) / 2;
+        for (index r = 0; r < half; ++r) {
+            for (index v = 0; v < vectors<T>; ++v) {
+                const index other = 2 * r + 1 < rows ? 2 * r + 1 : 2 * r;
+                a[r * vectors<T> + v] = detail::pairs_within(a[2 * r * vectors<T> + v], a[other * vectors<T> + v], all);
+            }
+        }
+        rows = half;
+    }
+    index count = rows * vectors<T>;
+    for (index n = unit; n < lanes; n *= 2) {
+        const index half = (count + 1) / 2;
+        for (index i = 0; i < half; ++i) {
+            if constexpr (width<T> == unit) {
+                a[i] = a[2 * i] + a[2 * i + 1];
+            } else {
+                a[i] = detail::pairs_between(a[2 * i], a[2 * i + 1 < count ? 2 * i + 1 : 2 * i], all);
+            }
+        }
+        count = half;
+    }
+    for (index r = 0; r < R; ++r) {
+        out[r] = a[r / width<T>][r % width<T>];
+    }
+}
+
+} // namespace gdfast

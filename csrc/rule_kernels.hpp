@@ -1,0 +1,81 @@
+// The kernels that depend on the rule of the optimizer, each behind a virtual method for all params.
+#pragma once
+
+#include "optimizers.hpp"
+#include "training.hpp"
+
+#include <type_traits>
+
+namespace gdfast {
+
+template <class T>
+class RuleKernels {
+public:
+    virtual ~RuleKernels() = default;
+
+    // A step of all params.
+    virtual void step(State<T> &state, const T *g, const Numbers<T> &numbers, const Penalty<T> &penalty) const = 0;
+
+    // A step of these params alone, and without penalties.
+    virtual void step_of(State<T> &state, const index *which, index count, const T *g,
+                         const std::array<T, step_numbers> &c) const = 0;
+
+    // The rule itself where it is a step along the gradient, for which there are loops per sample. Its bits are those
+    // of batches of one row: these sum from +0.0, so a gradient of -0.0 becomes +0.0, but no w that is not -0.0 itself
+    // tells the two apart.
+    virtual const SGD<T> *per_sample() const = 0;
+};
+
+template <class Rule>
+class RuleKernelsOf;
+
+template <template <class> class Rule, class T>
+class RuleKernelsOf<Rule<T>> final : public RuleKernels<T> {
+public:
+    explicit RuleKernelsOf(const Rule<T> &rule) : rule_(rule) {}
+
+    void step(State<T> &state, const T *g, const Numbers<T> &numbers, const Penalty<T> &penalty) const override {
+        ++state.steps;
+        const auto c = numbers.of(state.steps);
+        const Rule<T> rule = rule_; // which no pointer aliases
+        const Shape shape = state.shape;
+        const index size = shape.size();
+        for (index first = 0; first < size; first += shape.stride) {
+            const index end = first + shape.bias;
+            if (penalty.l1 == 0) {
+                for (index j = first; j < end; ++j) {
+                    state.params[j] = rule.step(state.params[j], g[j], state.slots + j, size, c.data());
+                }
+            } else {
+                for (index j = first; j < end; ++j) {
+                    state.params[j] = penalty.step(rule, state.params[j], g[j], state.slots + j, size, c.data());
+                }
+            }
+            if (shape.fit_intercept) {
+                state.params[end] = rule.step(state.params[end], g[end], state.slots + end, size, c.data());
+            }
+        }
+        state.add_to_total();
+    }
+
+    void step_of(State<T> &state, const index *which, index count, const T *g,
+                 const std::array<T, step_numbers> &c) const override {
+        const index size = state.shape.size();
+        for (index at = 0; at < count; ++at) {
+            const index j = which[at];
+            state.params[j] = rule_.step(state.params[j], g[j], state.slots + j, size, c.data());
+        }
+    }
+
+    const SGD<T> *per_sample() const override {
+        if constexpr (std::is_same_v<Rule<T>, SGD<T>>) {
+            return rule_.momentum == 0 ? &rule_ : nullptr;
+        }
+        return nullptr;
+    }
+
+private:
+    Rule<T> rule_;
+};
+
+} // namespace gdfast

@@ -1,0 +1,119 @@
+// Sums over rows: of gradients, of losses; and the predictions of all rows.
+#pragma once
+
+#include "loss_kernels.hpp"
+#include "threads.hpp"
+#include "training.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+namespace gdfast {
+
+// Adds the gradients of some rows to g, and tells the loss of each. The weights are scale * params. Both are of the
+// padded shape, or where the rows are sparse of any.
+template <class Matrix, class T>
+void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, const index *visited, index total,
+                   bool shuffled, const Shape &shape, T *params, T scale, T *g, T *losses) {
+    const index k = shape.outputs;
+    Room<T> room;
+    T *const p = room.of(2 * chunk * k);
+    T *const c = p + chunk * k;
+    for (index first = 0; first < total; first += chunk) {
+        const index *const rows = visited + first;
+        const index count = std::min(chunk, total - first);
+        for (index r = 0; shuffled && r < count; ++r) {
+            data.X.prefetch(rows[r]);
+        }
+        for (index o = 0; o < k; ++o) {
+            data.X.dots(rows, count, params + o * shape.stride, p + o, k);
+        }
+        for (index r = 0; r < count; ++r) {
+            for (index o = 0; o < k; ++o) {
+                p[r * k + o] = scale * p[r * k + o] + params[o * shape.stride + shape.bias];
+            }
+        }
+        loss.of_rows(data.targets, rows, count, p, k, c, losses + first);
+        for (index o = 0; o < k; ++o) {
+            T *const go = g + o * shape.stride;
+            for (index r = 0; r < count; ++r) {
+                go[shape.bias] += c[r * k + o];
+            }
+            data.X.add(rows, count, c + o, k, go);
+        }
+    }
+}
+
+// The sum of the gradients of the rows visited at positions first, ..., first + count - 1, and their losses. `sums`
+// holds the numbers of a padded shape for each block of these rows, and the result begins it. With several threads,
+// `first` must be at the border of a block: blocks across a border would share their entries of the epoch's loss.
+template <class Matrix, class T>
+void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, const Visits &visits, index first, index count,
+                   const Shape &padded, T *models, T *sums, EpochLoss<T> &epoch_loss, index threads) {
+    const index rows_a_sum = std::min(count, Matrix::block);
+    const index parts = (count + rows_a_sum - 1) / rows_a_sum;
+    const auto sum_part = [&](index part) {
+        T *const g = sums + part * padded.size();
+        std::fill(g, g + padded.size(), T(0));
+        const index end = std::min(count, (part + 1) * rows_a_sum);
+        for (index begin = part * rows_a_sum; begin < end; begin += block) {
+            index rows[block];
+            T losses[block];
+            const index size = std::min(block, end - begin);
+            visits(first + begin, size, rows);
+            add_gradients(data, loss, rows, size, visits.shuffled(), padded, models, T(1), g, losses);
+            epoch_loss.add(first + begin, losses, size);
+        }
+    };
+    share(parts, threads, sum_part);
+    tree(sums, parts, padded.size());
+}
+
+// How many numbers `sum_gradients` needs for so many rows.
+template <class Matrix>
+std::size_t room_for_sums(index count, const Shape &padded) {
+    return static_cast<std::size_t>(((count - 1) / Matrix::block + 1) * padded.size());
+}
+
+// The mean loss of n rows, whose predictions are given, (n, outputs).
+template <class T>
+T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index outputs, index n) {
+    std::vector<T> kept(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
+    std::vector<T> derivatives(static_cast<std::size_t>(chunk * outputs));
+    EpochLoss<T> sums(kept.data(), 0, n);
+    for (index first = 0; first < n; first += chunk) {
+        index rows[chunk];
+        T losses[chunk];
+        const index count = std::min(chunk, n - first);
+        std::iota(rows, rows + count, first);
+        loss.of_rows(targets, rows, count, predictions + first * outputs, outputs, derivatives.data(), losses);
+        sums.add(first, losses, count);
+    }
+    return sums.mean();
+}
+
+// x.w + b for each row and output, (n, outputs).
+template <class Matrix, class T>
+void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index threads) {
+    const Shape padded = shape.padded();
+    std::vector<T> models(static_cast<std::size_t>(padded.size()));
+    copy(params, shape, models.data(), padded);
+    const auto predict_block = [&](index b) {
+        index rows[block];
+        const index first = b * block;
+        const index count = std::min(block, X.n - first);
+        std::iota(rows, rows + count, first);
+        for (index o = 0; o < shape.outputs; ++o) {
+            T *const w = models.data() + o * padded.stride;
+            T *const out = p + first * shape.outputs + o;
+            X.dots(rows, count, w, out, shape.outputs);
+            for (index r = 0; r < count; ++r) {
+                out[r * shape.outputs] += w[padded.bias];
+            }
+        }
+    };
+    share((X.n + block - 1) / block, threads, predict_block);
+}
+
+} // namespace gdfast

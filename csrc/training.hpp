@@ -1,0 +1,150 @@
+// What a run of the training loop reads and writes.
+#pragma once
+
+#include "matrices.hpp"
+#include "optimizers.hpp"
+#include "penalties.hpp"
+#include "shape.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace gdfast {
+
+// What belongs to the rows beside X.
+template <class T>
+struct Targets {
+    const T *y; // (n, width)
+    index width;
+    const T *weights;  // (n,), or one for all rows
+    index weight_step; // 1 or 0
+
+    const T *of(index i) const { return y + i * width; }
+    T weight(index i) const { return weights[i * weight_step]; }
+};
+
+template <class Matrix>
+struct Data {
+    Matrix X;
+    Targets<typename Matrix::Number> targets;
+};
+
+// What a training run changes. `total` is null where no average is asked for.
+template <class T>
+struct State {
+    T *params;     // (size,)
+    T *slots;      // (states, size)
+    double *total; // (size,), the sum of the iterates after step `averages_after`
+    T *start;      // (size,), params before the last epoch
+    Shape shape;
+    index averages_after;
+    index steps;
+
+    bool averages() const { return total != nullptr && steps > averages_after; }
+
+    void add_to_total() {
+        if (averages()) {
+            for (index j = 0; j < shape.size(); ++j) {
+                total[j] += params[j];
+            }
+        }
+    }
+};
+
+// The numbers of the steps to come: a row for each step after `before`, the last one for all that follow.
+template <class T>
+struct Numbers {
+    const T *rows; // (count, width)
+    index count, width;
+    index before;
+
+    const T *row(index step) const { return rows + std::min(step - before, count) * width - width; }
+
+    std::array<T, step_numbers> of(index step) const {
+        std::array<T, step_numbers> c{};
+        std::copy_n(row(step), width, c.begin());
+        return c;
+    }
+};
+
+// Room for some numbers, which are 0 at first: few of them need no allocation.
+template <class T>
+class Room {
+public:
+    T *of(index size) {
+        if (size <= static_cast<index>(few_.size())) {
+            std::fill_n(few_.begin(), size, T(0));
+            return few_.data();
+        }
+        many_.assign(static_cast<std::size_t>(size), T(0));
+        return many_.data();
+    }
+
+private:
+    alignas(64) std::array<T, 64> few_;
+    std::vector<T> many_;
+};
+
+enum class Status { ran, tol, diverged };
+
+template <class T>
+struct Options {
+    index batch_size;
+    T clip_norm; // infinity: no clipping
+    T tol;       // negative: never
+    T bound;
+    Penalty<T> penalty;
+    bool fused; // the steps may be made row by row, or where the rows are sparse, only on what they hold
+    index threads;
+};
+
+// Where each epoch is written down. `params` is null where it is not traced.
+template <class T>
+struct Log {
+    T *loss;
+    T *grad_norm;
+    T *params; // (epochs, size)
+    T *sums;   // the losses of the last epoch's blocks
+    index offset;
+};
+
+// The losses of an epoch's rows, summed by blocks of the positions at which they are visited. The first row of these
+// data stands at position `offset`; of the block that it is in, `sums` may hold what came before.
+template <class T>
+class EpochLoss {
+public:
+    EpochLoss(T *sums, index offset, index n) : sums_(sums), offset_(offset), n_(n) {}
+
+    static index blocks(index offset, index n) { return (offset + n + block - 1) / block; }
+
+    void add(index position, const T *losses, index count) {
+        position += offset_;
+        for (index at = 0; at < count;) {
+            T &kept = sums_[(position + at) / block];
+            const index end = std::min(count, ((position + at) / block + 1) * block - position);
+            T sum = kept;
+            for (; at < end; ++at) {
+                sum += losses[at];
+            }
+            kept = sum;
+        }
+    }
+
+    T total() const {
+        std::vector<T> parts(sums_, sums_ + blocks(offset_, n_));
+        tree(parts.data(), static_cast<index>(parts.size()), 1);
+        return parts[0];
+    }
+
+    T mean() const { return total() / T(n_); }
+
+    void clear() { std::fill(sums_, sums_ + blocks(offset_, n_), T(0)); }
+
+private:
+    T *sums_;
+    index offset_;
+    index n_;
+};
+
+} // namespace gdfast

@@ -1,0 +1,198 @@
+// The weights of one output as the kernels hold them, or a gradient by them: products with rows and sums of rows.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace gdfast {
+
+// How many rows go side by side, and how many pairs they make.
+constexpr index group = 4;
+constexpr index pairs = group * (group - 1) / 2;
+
+constexpr index one = -1; // feature alone
+
+// K groups of lanes in registers; with K = 0, as many as there are, in memory. What stands behind the features is 0.
+template <class T, index K>
+class Weights {
+public:
+    // `at` points to whole groups of lanes.
+    Weights(T *at, const Groups<T> &groups) : groups_(groups), at_(at) {
+        for (index i = 0; i < kept; ++i) {
+            kept_[i] = load(at + i * width<T>);
+        }
+    }
+
+    void save() const {
+        for (index i = 0; i < kept; ++i) {
+            store(at_ + i * width<T>, kept_[i]);
+        }
+    }
+
+    // x.w for R rows.
+    template <index R>
+    void dots(const T *const *x, T (&out)[R]) const {
+        Vector<T> a[R * vectors<T>] = {};
+        add_products<R>(x, [this](index i, const auto &) { return get(i); }, a);
+        sums_of_lanes<T, R>(a, out);
+    }
+
+    // x.w for a group of rows, and their products with each other: of rows 1 and 0, 2 and 0, 2 and 1, 3 and 0, ...
+    void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
+        dots<group>(x, out);
+        Vector<T> a[pairs * vectors<T>] = {};
+        add_products<1>(x, row(x[1]), a);
+        add_products<2>(x, row(x[2]), a + vectors<T>);
+        add_products<3>(x, row(x[3]), a + 3 * vectors<T>);
+        sums_of_lanes<T, pairs>(a, with_others);
+    }
+
+    // w + c x for R rows in turn.
+    template <index R>
+    void add(const T *const *x, const T *c) {
+        change([=](Vector<T> w, const auto &of) {
+            for (index r = 0; r < R; ++r) {
+                w = w + c[r] * of(x[r]);
+            }
+            return w;
+        });
+    }
+
+    // w - c x for R rows in turn.
+    template <index R>
+    void subtract(const T *const *x, const T *c) {
+        change([=](Vector<T> w, const auto &of) {
+            for (index r = 0; r < R; ++r) {
+                w = w - c[r] * of(x[r]);
+            }
+            return w;
+        });
+    }
+
+private:
+    static constexpr index kept = K * vectors<T>;
+
+    Vector<T> get(index i) const {
+        if constexpr (K > 0) {
+            return kept_[i];
+        } else {
+            return load(at_ + i * width<T>);
+        }
+    }
+
+    void set(index i, Vector<T> w) {
+        if constexpr (K > 0) {
+            kept_[i] = w;
+        } else {
+            store(at_ + i * width<T>, w);
+        }
+    }
+
+    // Calls f(i, v, load) for the i-th vector of a row, the v-th of its group.
+    template <class F>
+    void each(const F &f) const {
+        const index whole = (K > 0 ? K : groups_.count()) - 1;
+        for (index g = 0; g < whole; ++g) {
+            for (index v = 0; v < vectors<T>; ++v) {
+                f(g * vectors<T> + v, v, [](const T *x, index) { return load(x); });
+            }
+        }
+        for (index v = 0; v < vectors<T>; ++v) {
+            f(whole * vectors<T> + v, v, [this](const T *x, index u) { return groups_.load_last(x, u); });
+        }
+    }
+
+    template <index R, class Other>
+    void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
+        each([&](index i, index v, const auto &of) {
+            const auto load_from = [&](const T *start) { return of(start + i * width<T>, v); };
+            const Vector<T> w = other(i, load_from);
+            for (index r = 0; r < R; ++r) {
+                a[r * vectors<T> + v] += load_from(x[r]) * w;
+            }
+        });
+    }
+
+    static auto row(const T *x) {
+        return [x](index, const auto &load_from) { return load_from(x); };
+    }
+
+    template <class F>
+    void change(const F &f) {
+        each([&](index i, index v, const auto &of) {
+            set(i, f(get(i), [&](const T *x) { return of(x + i * width<T>, v); }));
+        });
+    }
+
+    Groups<T> groups_;
+    T *at_;
+    Vector<T> kept_[kept > 0 ? kept : 1];
+};
+
+// The weight of a single feature. What is waited for is the way from one w to the next: here it is the shortest.
+template <class T>
+class Weights<T, one> {
+public:
+    Weights(T *at, const Groups<T> &) : at_(at), w_(*at) {}
+
+    void save() const { *at_ = w_; }
+
+    template <index R>
+    void dots(const T *const *x, T (&out)[R]) const {
+        for (index r = 0; r < R; ++r) {
+            out[r] = T(0) + *x[r] * w_;
+        }
+    }
+
+    void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
+        dots<group>(x, out);
+        T *with_other = with_others;
+        for (index i = 1; i < group; ++i) {
+            for (index j = 0; j < i; ++j) {
+                *with_other++ = T(0) + *x[i] * *x[j];
+            }
+        }
+    }
+
+    template <index R>
+    void add(const T *const *x, const T *c) {
+        for (index r = 0; r < R; ++r) {
+            w_ = w_ + c[r] * *x[r];
+        }
+    }
+
+    template <index R>
+    void subtract(const T *const *x, const T *c) {
+        for (index r = 0; r < R; ++r) {
+            w_ = w_ - c[r] * *x[r];
+        }
+    }
+
+private:
+    T *at_;
+    T w_;
+};
+
+// Calls f with the kind of weights that suits so many features: f(kind<Weights<T, K>>).
+template <class W>
+struct Kind {
+    using type = W;
+};
+
+template <class T, class F>
+void with_weights(index features, const F &f) {
+    if (features == 1) {
+        f(Kind<Weights<T, one>>{});
+    } else if (features <= lanes) {
+        f(Kind<Weights<T, 1>>{});
+    } else if (features <= 2 * lanes) {
+        f(Kind<Weights<T, 2>>{});
+    } else if (features <= 3 * lanes) {
+        f(Kind<Weights<T, 3>>{});
+    } else if (features <= 4 * lanes) {
+        f(Kind<Weights<T, 4>>{});
+    } else {
+        f(Kind<Weights<T, 0>>{});
+    }
+}
+
+} // namespace gdfast
