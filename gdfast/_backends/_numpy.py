@@ -9,7 +9,7 @@ from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
 from gdfast._threads import in_threads
 from gdfast.csr import Csr
-from gdfast.matrices import Rows
+from gdfast.matrices import Rows, all_within
 from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numpy"
@@ -200,7 +200,9 @@ class Numpy:
         count, d = X.shape
         outputs = len(models)
         a = rates * weights
-        h = np.zeros((order.GROUP, count), X.dtype)  # [j, i]: what row i takes from the j-th of its group
+        h = np.zeros(
+            (order.GROUP, count), X.dtype
+        )  # [j, i]: what row i takes from the j-th of its group
         for i in range(order.GROUP):
             for j in range(i):
                 pairs = order.dots(X[i :: order.GROUP], X[j :: order.GROUP])
@@ -262,11 +264,11 @@ class Numpy:
 
     def within(self, grad: Array, tol: Any) -> bool:
         """Whether no component is larger than tol; NaN is."""
-        return bool((np.abs(grad) <= tol).all())
+        return all_within(grad, tol)
 
     def finite(self, params: Array) -> bool:
         """Whether all params are."""
-        return bool(np.isfinite(params).all())
+        return bool(np.count_nonzero(np.isfinite(params)) == params.size)
 
     def clip(self, grad: Array, outputs: int, clip_norm: Any) -> None:
         """Scale the gradient down to this norm: the rule of torch.nn.utils.clip_grad_norm_."""
