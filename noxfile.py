@@ -4,15 +4,21 @@
 # ///
 """The chores of the project: `nox -l` lists them, `nox` runs the quality gates."""
 
+import shutil
+import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 DEV = nox.project.dependency_groups(PROJECT, "dev")
+RIVALS = nox.project.dependency_groups(PROJECT, "rivals")
 ORACLES = nox.project.dependency_groups(PROJECT, "oracles")
 
 
@@ -55,6 +61,103 @@ def oracles(session: nox.Session) -> None:
     tests = ["tests/test_optimizers.py", "tests/test_schedules.py"]
     session.run("pytest", "-n", "2", *tests, env={"GDFAST_LIVE_ORACLES": "1"})
     session.run("python", "bench/six_optimizers.py", "--rounds=1")
+
+
+@nox.session(default=False)
+def instructions(session: nox.Session) -> None:
+    """Count the kernels' instructions, by valgrind, and compare with those recorded; `-- --record` records them."""
+    session.install(".[scipy]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    session.run("python", "bench/instructions.py", *session.posargs)
+
+
+DIST = Path("dist").resolve()
+PYTHONS = nox.project.python_versions(PROJECT)
+WHEELS = nox.project.dependency_groups(PROJECT, "wheels")
+MAX_EXTENSIONS = 3_000_000  # bytes, of all extensions in a wheel
+# What depends on the extension: the same bits from all backends, the digests, the instructions.
+QUICK = [f"tests/test_{name}.py" for name in ("backends", "bits", "golden", "machine_code")]
+CORE = """
+import importlib.util, sys
+import gdfast as gd
+assert gd.__file__.startswith(sys.prefix), gd.__file__
+for name in ("numba", "scipy"):
+    assert importlib.util.find_spec(name) is None, name
+X, y, _ = gd.datasets.load_penguins()
+result = gd.fit(X, y, standardize=True)
+assert result.backend == "cpp"
+assert result.digest == gd.fit(X, y, standardize=True, backend="numpy").digest
+print(result)
+"""
+
+
+@nox.session(default=False)
+def sdist(session: nox.Session) -> None:
+    """Build the source distribution into dist/, which is emptied first."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.install(*WHEELS)
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(DIST))
+
+
+@nox.session(python=PYTHONS, requires=["sdist"], download_python="never", default=False)
+def wheels(session: nox.Session) -> None:
+    """Build a manylinux wheel from the sdist, and test it outside of the repository; `-- --quick`: in part.
+
+    Each Python's wheel gets the tests of what is compiled; the newest Python's gets all, as deprecations show there
+    first. `nox -s wheels-3.11` makes one wheel; other arguments go to pytest.
+    """
+    if sys.platform != "linux":
+        session.error("auditwheel repairs the wheels of Linux alone; elsewhere: python -m build")
+    session.install(*WHEELS)
+    (source,) = DIST.glob("*.tar.gz")
+    with tempfile.TemporaryDirectory(prefix="gdfast-wheels-") as place, session.chdir(place):
+        env = {"GDFAST_REQUIRE_EXTENSION": "1"}
+        session.run("python", "-m", "build", "--wheel", "--outdir", "built", str(source), env=env)
+        session.run("auditwheel", "repair", "--wheel-dir", ".", *map(str, Path("built").iterdir()))
+        (wheel,) = Path().glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            sizes = {
+                entry.filename: entry.file_size
+                for entry in archive.infolist()
+                if Path(entry.filename).match("gdfast/_core*.so")
+            }
+        session.log(f"{wheel.name}: {sizes}")
+        if not 0 < sum(sizes.values()) < MAX_EXTENSIONS:
+            session.error(
+                f"the extensions have {sum(sizes.values())} bytes; at most {MAX_EXTENSIONS}"
+            )
+
+        # The wheel with NumPy alone, and then with its extras.
+        session.run("python", "-m", "venv", "installed")
+        bin = Path("installed", "bin").resolve()
+        clean = {"PYTHONPATH": None, "GDFAST_BACKEND": None}
+
+        def run(name: str, *args: str) -> None:
+            session.run(str(bin / name), *args, env=clean, external=True)
+
+        run("python", "-m", "pip", "install", "--quiet", str(wheel))
+        run("gdfast", "info")
+        run("python", "-c", CORE)
+        run("python", "-m", "pip", "install", "--quiet", f"{wheel}[test]")
+
+        # The tests as the sdist has them, without the sources beside them.
+        shutil.unpack_archive(source, filter="data")
+        sources = Path(source.name.removesuffix(".tar.gz"))
+        shutil.rmtree(sources / "gdfast")
+        tests = [arg for arg in session.posargs if arg != "--quick"]
+        if not tests and ("--quick" in session.posargs or session.python != PYTHONS[-1]):
+            tests = QUICK
+        with session.chdir(sources):
+            run("pytest", "-n", "2", *tests)
+        shutil.copy(wheel, DIST)
+
+
+@nox.session(default=False)
+def rivals(session: nox.Session) -> None:
+    """Race gdfast against its rivals, and write docs/performance.md anew; `-- --help` shows what else it can."""
+    session.install(".[all]", *RIVALS, env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    docs = str(Path("docs").resolve())
+    with session.chdir("bench"):  # where no folder stands in for the installed gdfast
+        session.run("python", "-m", "rivals", *(session.posargs or ["--out", docs]))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median
 from typing import Any
@@ -42,7 +41,8 @@ class Race:
         if outputs > 1:
             self.y = self.y[:, None] * np.arange(1.0, outputs + 1)
         self.options = {"epochs": 1, "lr": lr, **options}
-        turns = _bench.race(self.fit, BACKENDS, _rounds(max_rounds))
+        runs = {backend: partial(self.fit, backend) for backend in BACKENDS}
+        turns = _bench.race(runs, _rounds(max_rounds))
         assert _bench.agree(turns), f"{self.name}: different bytes, {turns}"
         self.seconds = {backend: turn.seconds for backend, turn in turns.items()}
 
@@ -117,18 +117,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name the machine and the versions, and how fast its memory can be read."""
     lines = gd.show_config().splitlines()
     if not config.getoption("benchmark_disable"):
-        one, two = read_bandwidth(1), read_bandwidth(2)
+        one, two = (_bench.read_bandwidth(1 << 28, threads) / 1e9 for threads in (1, 2))
         lines.append(f"memory       read at {one:.0f} GB/s by one thread, {two:.0f} by two")
     return lines
-
-
-def read_bandwidth(threads: int) -> float:
-    """GB/s at which an array of 256 MiB, too large for most caches, is read; the best of five."""
-    parts = np.array_split(np.ones(1 << 25), threads)
-    seconds = []
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(6):
-            start = time.perf_counter()
-            list(pool.map(np.max, parts))
-            seconds.append(time.perf_counter() - start)
-    return (1 << 28) / min(seconds[1:]) / 1e9

@@ -33,12 +33,14 @@ inline double exp(double x) {
     const double t = x * 0x1.71547652b82fep+0 + shift;
     const double k = t - shift;
     const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
-    double p =
-        1.0 / 40320 + r * (1.0 / 362880 +
-                           r * (1.0 / 3628800 + r * (1.0 / 39916800 + r * (1.0 / 479001600 + r * (1.0 / 6227020800)))));
-    p = 1.0 / 2 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120 + r * (1.0 / 720 + r * (1.0 / 5040 + r * p)))));
+    const double r2 = r * r;
+    const double r4 = r2 * r2;
+    const double low = (1.0 / 2 + 1.0 / 6 * r) + (1.0 / 24 + 1.0 / 120 * r) * r2;
+    const double middle = (1.0 / 720 + 1.0 / 5040 * r) + (1.0 / 40320 + 1.0 / 362880 * r) * r2;
+    const double high = (1.0 / 3628800 + 1.0 / 39916800 * r) + (1.0 / 479001600 + 1.0 / 6227020800 * r) * r2;
+    const double p = low + (middle + high * r4) * r4;
     const auto exponent = static_cast<std::int64_t>(static_cast<std::uint64_t>(bits(t)) << 52);
-    return (1.0 + (r + p * (r * r))) * from_bits(exponent + one_bits);
+    return (1.0 + (r + p * r2)) * from_bits(exponent + one_bits);
 }
 
 // e^(a - b), what the difference rounds off included.

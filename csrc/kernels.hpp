@@ -1,124 +1,45 @@
-// The training loop. gdfast/_backends/_loops.py is the same in Python.
-//
-// Letters: p prediction, y target, s sample weight, d derivative of a loss by its prediction, c = s * d, g gradient,
-// i row, j feature, o output; d is also the number of features. The params of k outputs stand one after the other: each
-// its d weights, then its intercept.
+// What the bindings call. kernels.cpp has it for both dtypes, and for dense and sparse rows.
 #pragma once
 
-#include "floating.hpp"
-#include "lazy.hpp"
-#include "per_sample.hpp"
+#include "loss_kernels.hpp"
+#include "matrices.hpp"
 #include "rule_kernels.hpp"
-#include "sums.hpp"
 #include "training.hpp"
 
-#include <algorithm>
-#include <cmath>
+#include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace gdfast {
 
-// The Euclidean norm: of each output the weights as a dot product and the intercept, the outputs in turn.
 template <class T>
-T norm(const T *g, const Shape &shape) {
-    T total = 0;
-    for (index o = 0; o < shape.outputs; ++o, g += shape.stride) {
-        const T part = dot(g, g, shape.d) + g[shape.bias] * g[shape.bias];
-        total = o == 0 ? part : total + part;
-    }
-    return std::sqrt(total);
-}
+struct Formulas {
+    // Those of a name; the fields are the numbers of the Python record.
+    static std::unique_ptr<LossKernels<T>> loss(const std::string &name, const std::vector<double> &fields);
+    static std::unique_ptr<RuleKernels<T>> rule(const std::string &name, const std::vector<double> &fields);
 
-// Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
-template <class Matrix, class T>
-std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
-                                 const Options<T> &options, State<T> &state, const Numbers<T> &numbers, index epochs,
-                                 const std::uint64_t *keys, const Log<T> &log) {
-    const StandardFloats standard;
-    const Shape shape = state.shape;
-    const Penalty<T> penalty = options.penalty;
-    const index n = data.X.n;
-    const index size = shape.size();
-    const bool clips = std::isfinite(options.clip_norm);
-    const Shape padded = shape.padded();
-    const SGD<T> *const per_sample = options.fused && !Matrix::sparse ? rule.per_sample() : nullptr;
-    const bool lazily = options.fused && Matrix::sparse;
-    const bool by_batches = per_sample == nullptr && !lazily;
-    Room<T> room_for_models;
-    T *const models = room_for_models.of(by_batches ? padded.size() : 0);
-    std::vector<T> sums(by_batches ? room_for_sums<Matrix>(options.batch_size, padded) : 0);
-    std::vector<T> grad(static_cast<std::size_t>(by_batches ? size : 0));
-    std::vector<T> slopes(static_cast<std::size_t>(size));
-    EpochLoss<T> epoch_loss(log.sums, log.offset, n);
-    std::vector<Lazy<T>> lazy; // one, or none
-    if (lazily) {
-        lazy.emplace_back(penalty, shape);
-    }
+    // The mean loss of n rows, whose predictions are given, (n, outputs).
+    static T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index outputs,
+                       index n);
+};
 
-    for (index e = 0; e < epochs; ++e) {
-        const Visits visits(keys == nullptr ? nullptr : keys + e * rounds, n);
-        std::copy(state.params, state.params + size, state.start);
-        if (e > 0) {
-            epoch_loss.clear();
-        }
-        Status status = Status::ran;
-        if (per_sample != nullptr) {
-            if constexpr (!Matrix::sparse) {
-                PerSample<T> by_rows(data, loss, *per_sample, penalty, shape);
-                for (index first = 0; first < n; first += block) {
-                    index rows[block];
-                    T losses[block];
-                    const index count = std::min(block, n - first);
-                    visits(first, count, rows);
-                    by_rows.step(rows, count, visits.shuffled(), state, numbers, losses,
-                                 first + count == n ? slopes.data() : nullptr);
-                    epoch_loss.add(first, losses, count);
-                }
-            }
-        } else if (lazily) {
-            if constexpr (Matrix::sparse) {
-                lazy[0].epoch(data, loss, rule, visits, options.batch_size, state, numbers, epoch_loss, slopes.data());
-            }
-        } else {
-            for (index first = 0; first < n; first += options.batch_size) {
-                const index count = std::min(options.batch_size, n - first);
-                copy(state.params, shape, models, padded);
-                sum_gradients(data, loss, visits, first, count, padded, models, sums.data(), epoch_loss,
-                              options.threads);
-                copy(sums.data(), padded, grad.data(), shape);
-                std::for_each(grad.begin(), grad.end(), [count](T &g) { g /= T(count); });
-                penalty.add_decay(grad.data(), state.params, shape);
-                if (first + count == n) {
-                    penalty.least_slopes(grad.data(), state.params, shape, slopes.data());
-                    if (std::all_of(slopes.begin(), slopes.end(), [&](T g) { return std::abs(g) <= options.tol; })) {
-                        status = Status::tol;
-                        break;
-                    }
-                }
-                if (clips) {
-                    const T scale = options.clip_norm / (norm(grad.data(), shape) + T(1e-6));
-                    if (scale < 1) {
-                        std::for_each(grad.begin(), grad.end(), [scale](T &g) { g *= scale; });
-                    }
-                }
-                rule.step(state, grad.data(), numbers, penalty);
-            }
-        }
-        log.grad_norm[e] = norm(slopes.data(), shape);
-        log.loss[e] = epoch_loss.mean();
-        if (log.params != nullptr) {
-            std::copy(state.params, state.params + size, log.params + e * size);
-        }
-        const bool finite = std::all_of(state.params, state.params + size, [](T w) { return std::isfinite(w); });
-        if (!(finite && log.loss[e] <= options.bound)) {
-            return {e + 1, Status::diverged};
-        }
-        if (status == Status::tol) {
-            return {e + 1, status};
-        }
-    }
-    return {epochs, Status::ran};
-}
+template <class Matrix>
+struct Loops {
+    using T = typename Matrix::Number;
+
+    // Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
+    static std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> &loss,
+                                            const RuleKernels<T> &rule, const Options<T> &options, State<T> &state,
+                                            const Numbers<T> &numbers, index epochs, const std::uint64_t *keys,
+                                            const Log<T> &log);
+
+    // The sum of all rows' gradients; that of their losses is returned.
+    static T sum(const Data<Matrix> &data, const LossKernels<T> &loss, index outputs, const T *params, T *grad,
+                 index threads);
+
+    // x.w + b for each row and output, (n, outputs).
+    static void predict(const Matrix &X, index outputs, const T *params, T *p, index threads);
+};
 
 } // namespace gdfast

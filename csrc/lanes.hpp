@@ -109,37 +109,52 @@ inline void prefetch(const T *x, index count) {
     }
 }
 
+namespace detail {
+
+// Sums pairs of neighbours in the lanes of `rows` rows, until of each row 16 bytes with n sums in each number are left.
+template <class T, index rows, index n = 1>
+inline void sum_within(Vector<T> *a) {
+    if constexpr (n < 16 / index(sizeof(T))) {
+        constexpr index half = (rows + 1) / 2;
+        constexpr index V = vectors<T>;
+        unrolled<half>([=](auto r) {
+            constexpr index other = 2 * r + 1 < rows ? 2 * r + 1 : 2 * r;
+            unrolled<V>([=](auto v) {
+                constexpr auto all = std::make_index_sequence<std::size_t(width<T>)>();
+                a[r * V + v] = pairs_within(a[2 * r * V + v], a[other * V + v], all);
+            });
+        });
+        sum_within<T, half, 2 * n>(a);
+    }
+}
+
+// The same for `count` vectors of such 16 bytes, until each number is the sum of all lanes.
+template <class T, index count, index n = 16 / index(sizeof(T))>
+inline void sum_between(Vector<T> *a) {
+    if constexpr (n < lanes) {
+        constexpr index half = (count + 1) / 2;
+        unrolled<half>([=](auto i) {
+            constexpr index other = 2 * i + 1 < count ? 2 * i + 1 : 2 * i;
+            if constexpr (vector_bytes == 16) {
+                a[i] = a[2 * i] + a[other];
+            } else {
+                constexpr auto all = std::make_index_sequence<std::size_t(width<T>)>();
+                a[i] = pairs_between(a[2 * i], a[other], all);
+            }
+        });
+        sum_between<T, half, 2 * n>(a);
+    }
+}
+
+} // namespace detail
+
 // The sums of R times `lanes` numbers, each by the tree of `sum_of_lanes`. Overwrites a.
 template <class T, index R>
 inline void sums_of_lanes(Vector<T> (&a)[R * vectors<T>], T (&out)[R]) {
-    constexpr index unit = 16 / index(sizeof(T));
-    constexpr auto all = std::make_index_sequence<std::size_t(width<T>)>();
-    index rows = R;
-    for (index n = 1; n < unit; n *= 2) { // pairs of rows
-        const index half = (rows + 1) / 2;
-        for (index r = 0; r < half; ++r) {
-            for (index v = 0; v < vectors<T>; ++v) {
-                const index other = 2 * r + 1 < rows ? 2 * r + 1 : 2 * r;
-                a[r * vectors<T> + v] = detail::pairs_within(a[2 * r * vectors<T> + v], a[other * vectors<T> + v], all);
-            }
-        }
-        rows = half;
-    }
-    index count = rows * vectors<T>;
-    for (index n = unit; n < lanes; n *= 2) {
-        const index half = (count + 1) / 2;
-        for (index i = 0; i < half; ++i) {
-            if constexpr (width<T> == unit) {
-                a[i] = a[2 * i] + a[2 * i + 1];
-            } else {
-                a[i] = detail::pairs_between(a[2 * i], a[2 * i + 1 < count ? 2 * i + 1 : 2 * i], all);
-            }
-        }
-        count = half;
-    }
-    for (index r = 0; r < R; ++r) {
-        out[r] = a[r / width<T>][r % width<T>];
-    }
+    constexpr index together = 16 / index(sizeof(T)); // rows in the same 16 bytes
+    detail::sum_within<T, R>(a);
+    detail::sum_between<T, (R + together - 1) / together * vectors<T>>(a);
+    unrolled<R>([&](auto r) { out[r] = a[r / width<T>][r % width<T>]; });
 }
 
 } // namespace gdfast

@@ -12,17 +12,18 @@ namespace gdfast {
 // Rows that are handled at once: few enough for the nearest cache, and enough for one row's loss to hide the next's.
 constexpr index chunk = 32;
 
-// Whole groups of rows, at most a block, that make their steps in turn.
+// Whole groups of rows that make their steps in turn.
 template <class T>
 struct InGroups {
     const T *const *x;
     const T *y;
-    const T *a; // the rate of a row's step times its weight
+    const T *s; // their weights
+    const T *a; // the rates of their steps times s
     index count;
     bool fit_intercept;
-    index to_fetch; // how many numbers of a row that is not the next in memory
+    index to_fetch; // how many numbers of a row, before it is needed
 
-    // Before the group that begins at this row: fetches one of the groups to come.
+    // Fetches the rows of a group to come; `at` is where one begins.
     void prefetch(index at) const {
         constexpr index ahead = 2 * group;
         if (to_fetch > 0) {
@@ -37,11 +38,8 @@ struct InGroups {
 template <class T>
 void times_rates(T (&h)[pairs], const T *a, bool fit_intercept) {
     const T one_or_none = fit_intercept ? T(1) : T(0);
-    for (index i = 1, pair = 0; i < group; ++i) {
-        for (index j = 0; j < i; ++j, ++pair) {
-            h[pair] = a[j] * (h[pair] + one_or_none);
-        }
-    }
+    unrolled<group>(
+        [&](auto i) { unrolled<i>([&](auto j) { h[pair<i, j>] = a[j] * (h[pair<i, j>] + one_or_none); }); });
 }
 
 template <class T>
@@ -49,7 +47,7 @@ class LossKernels {
 public:
     virtual ~LossKernels() = default;
 
-    // The losses of up to `chunk` rows, whose predictions are given, (count, outputs); c becomes their derivatives by
+    // The losses of up to `chunk` rows, whose predictions are given, (outputs, chunk); c becomes their derivatives by
     // them. Both are times the weights of the rows.
     virtual void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs, T *c,
                          T *losses) const = 0;
@@ -57,9 +55,9 @@ public:
     // The loss of a row and its derivatives d, (outputs,), without the weight of the row.
     virtual T of_row(const T *p, const T *y, T *d, index outputs) const = 0;
 
-    // The steps of rows in groups, for one output; p becomes what each row predicts before its step. `model` is of a
-    // padded shape.
-    virtual void step_groups(const InGroups<T> &rows, const Groups<T> &features, T *model, T *bias, T *p) const = 0;
+    // The steps of rows in groups, for one output; adds their losses to `sum` and returns the derivative of the last.
+    // `model` is of a padded shape.
+    virtual T step_groups(const InGroups<T> &rows, const Groups<T> &features, T *model, T *bias, T *sum) const = 0;
 };
 
 template <class Loss>
@@ -70,27 +68,42 @@ class LossKernelsOf<Loss<T>> final : public LossKernels<T> {
 public:
     explicit LossKernelsOf(const Loss<T> &loss) : loss_(loss) {}
 
-    void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs, T *c,
-                 T *losses) const override {
-        if constexpr (!is_joint<Loss<T>>) {
-            if (outputs == 1) {
-                T y[chunk], s[chunk];
-                for (index r = 0; r < count; ++r) {
-                    y[r] = *targets.of(rows[r]);
-                    s[r] = targets.weight(rows[r]);
+    [[gnu::flatten]] void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs,
+                                  T *c, T *losses) const override {
+        const Loss<T> loss = loss_; // which no pointer aliases
+        T s[chunk];
+        for (index r = 0; r < count; ++r) {
+            s[r] = targets.weight(rows[r]);
+        }
+        if constexpr (is_joint<Loss<T>>) {
+            Room<T> room;
+            T *const row = room.of(2 * outputs);
+            T *const derivatives = row + outputs;
+            for (index r = 0; r < count; ++r) {
+                for (index o = 0; o < outputs; ++o) {
+                    row[o] = p[o * chunk + r];
                 }
-                const Loss<T> loss = loss_; // which no pointer aliases
+                losses[r] = s[r] * gdfast::of_row(loss, row, targets.of(rows[r]), derivatives, outputs);
+                for (index o = 0; o < outputs; ++o) {
+                    c[o * chunk + r] = s[r] * derivatives[o];
+                }
+            }
+        } else {
+            T total[chunk];
+            for (index o = 0; o < outputs; ++o, p += chunk, c += chunk) {
+                T y[chunk];
                 for (index r = 0; r < count; ++r) {
-                    losses[r] = s[r] * loss.value(p[r], y[r]);
+                    y[r] = targets.of(rows[r])[o];
+                }
+                for (index r = 0; r < count; ++r) {
+                    const T value = loss.value(p[r], y[r]);
+                    total[r] = o == 0 ? value : total[r] + value;
                     c[r] = s[r] * loss.gradient(p[r], y[r]);
                 }
-                return;
             }
-        }
-        for (index r = 0; r < count; ++r, p += outputs, c += outputs) {
-            const T s = targets.weight(rows[r]);
-            losses[r] = s * gdfast::of_row(loss_, p, targets.of(rows[r]), c, outputs);
-            std::for_each(c, c + outputs, [s](T &co) { co *= s; });
+            for (index r = 0; r < count; ++r) {
+                losses[r] = s[r] * total[r];
+            }
         }
     }
 
@@ -98,20 +111,26 @@ public:
         return gdfast::of_row(loss_, p, y, d, outputs);
     }
 
-    void step_groups(const InGroups<T> &rows, const Groups<T> &features, T *model, T *bias, T *p) const override {
+    T step_groups(const InGroups<T> &rows, const Groups<T> &features, T *model, T *bias, T *sum) const override {
+        T last = 0;
         if constexpr (!is_joint<Loss<T>>) {
             with_weights<T>(features.features(), [&](auto kind) {
-                typename decltype(kind)::type w(model, features);
-                *bias = step_groups_of(rows, w, *bias, p);
-                w.save();
+                last = step_groups_of<typename decltype(kind)::type>(rows, features, model, bias, sum);
             });
         }
+        return last;
     }
 
 private:
     template <class W>
-    T step_groups_of(const InGroups<T> &rows, W &w, T b, T *predictions) const {
-        const Loss<T> loss = loss_; // which no pointer aliases
+    [[gnu::flatten]] T step_groups_of(const InGroups<T> &given, const Groups<T> &features, T *model, T *bias,
+                                      T *sum) const {
+        const InGroups<T> rows = given; // which no pointer aliases
+        const Loss<T> loss = loss_;
+        W w(model, features);
+        T b = *bias;
+        T total = *sum;
+        T last = 0;
         for (index at = 0; at < rows.count; at += group) {
             const T *const *x = rows.x + at;
             const T *const a = rows.a + at;
@@ -119,21 +138,24 @@ private:
             rows.prefetch(at);
             w.dots_and_pairs(x, p, h);
             times_rates(h, a, rows.fit_intercept);
-            for (index i = 0, pair = 0; i < group; ++i) {
+            unrolled<group>([&](auto i) {
+                const T y = rows.y[at + i];
                 p[i] = p[i] + b;
-                for (index j = 0; j < i; ++j, ++pair) {
-                    p[i] = p[i] - d[j] * h[pair];
-                }
-                d[i] = loss.gradient(p[i], rows.y[at + i]);
+                unrolled<i>([&](auto j) { p[i] = p[i] - d[j] * h[pair<i, j>]; });
+                d[i] = loss.gradient(p[i], y);
                 c[i] = a[i] * d[i];
-                predictions[at + i] = p[i];
-            }
+                total = total + rows.s[at + i] * loss.value(p[i], y);
+            });
+            last = d[group - 1];
             w.template subtract<group>(x, c);
-            for (index i = 0; rows.fit_intercept && i < group; ++i) {
-                b = b - c[i];
+            if (rows.fit_intercept) {
+                unrolled<group>([&](auto i) { b = b - c[i]; });
             }
         }
-        return b;
+        w.save();
+        *bias = b;
+        *sum = total;
+        return last;
     }
 
     Loss<T> loss_;

@@ -34,24 +34,29 @@ public:
     // Row i, from which whole groups of lanes can be read.
     const T *row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
 
+    // The same for several.
+    void rows(const index *which, index count, const T **x) const {
+        for (index r = 0; r < count; ++r) {
+            x[r] = row(which[r]);
+        }
+    }
+
     void prefetch(index i) const { gdfast::prefetch(values_ + i * d, d); }
 
-    // p[r * step] = x.w for these rows; w is of a padded shape, and stays as it is.
-    void dots(const index *rows, index count, T *w, T *p, index step) const {
+    // p = x.w for these rows; w is of a padded shape, and stays as it is.
+    [[gnu::flatten]] void dots(const index *rows, index count, T *w, T *p) const {
         with_weights<T>(d, [&](auto kind) {
             const typename decltype(kind)::type weights(w, groups_);
             each<group>(rows, count, [&](index r, auto size, const T *const *x) {
                 T out[size];
                 weights.template dots<size>(x, out);
-                for (index i = 0; i < size; ++i) {
-                    p[(r + i) * step] = out[i];
-                }
+                std::copy_n(out, size, p + r);
             });
         });
     }
 
     // x.w for a group of rows; and their products with each other, unless there is no room for them.
-    void dots_of_group(const T *const *x, T *w, T (&out)[group], T (*with_others)[pairs]) const {
+    [[gnu::flatten]] void dots_of_group(const T *const *x, T *w, T (&out)[group], T (*with_others)[pairs]) const {
         with_weights<T>(d, [&](auto kind) {
             const typename decltype(kind)::type weights(w, groups_);
             if (with_others != nullptr) {
@@ -63,7 +68,7 @@ public:
     }
 
     // w -= c x for a group of rows in turn; w is of a padded shape.
-    void subtract_group(const T *const *x, const T *c, T *w) const {
+    [[gnu::flatten]] void subtract_group(const T *const *x, const T *c, T *w) const {
         with_weights<T>(d, [&](auto kind) {
             typename decltype(kind)::type weights(w, groups_);
             weights.template subtract<group>(x, c);
@@ -71,17 +76,11 @@ public:
         });
     }
 
-    // g += c[r * step] x for these rows in turn; g is of a padded shape.
-    void add(const index *rows, index count, const T *c, index step, T *g) const {
+    // g += c x for these rows in turn; g is of a padded shape.
+    [[gnu::flatten]] void add(const index *rows, index count, const T *c, T *g) const {
         with_weights<T>(d, [&](auto kind) {
             typename decltype(kind)::type sum(g, groups_);
-            each<group>(rows, count, [&](index r, auto size, const T *const *x) {
-                T factors[size];
-                for (index i = 0; i < size; ++i) {
-                    factors[i] = c[(r + i) * step];
-                }
-                sum.template add<size>(x, factors);
-            });
+            each<group>(rows, count, [&](index r, auto size, const T *const *x) { sum.template add<size>(x, c + r); });
             sum.save();
         });
     }
@@ -125,20 +124,20 @@ struct Csr {
     void prefetch(index) const {}
 
     // Zeros that are not stored add nothing to their lanes, so a dense row has the same product in bits.
-    void dots(const index *rows, index count, const T *w, T *p, index step) const {
+    void dots(const index *rows, index count, const T *w, T *p) const {
         for (index r = 0; r < count; ++r) {
             T a[lanes] = {};
             for (index k = starts[rows[r]]; k < starts[rows[r] + 1]; ++k) {
                 a[columns[k] % lanes] += values[k] * w[columns[k]];
             }
-            p[r * step] = sum_of_lanes(a);
+            p[r] = sum_of_lanes(a);
         }
     }
 
-    void add(const index *rows, index count, const T *c, index step, T *g) const {
+    void add(const index *rows, index count, const T *c, T *g) const {
         for (index r = 0; r < count; ++r) {
             for (index k = starts[rows[r]]; k < starts[rows[r] + 1]; ++k) {
-                g[columns[k]] += c[r * step] * values[k];
+                g[columns[k]] += c[r] * values[k];
             }
         }
     }

@@ -1,12 +1,15 @@
 // The bindings: the kernels of both dtypes under the names that gdfast/_backends/_cpp.py calls.
+#include "floating.hpp"
 #include "kernels.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <functional>
 #include <numeric>
+#include <thread>
 #include <tuple>
 #include <type_traits>
 
@@ -53,6 +56,27 @@ private:
 };
 
 using Fields = std::vector<double>; // of a record
+
+// While it lives, Python's other threads run. At the end of the interpreter a daemon thread never comes back from it:
+// Pythons before 3.14 unwind its stack there, which would end the process at the first function that may not throw.
+class OthersRun {
+public:
+    OthersRun() : state_(PyEval_SaveThread()) {}
+    ~OthersRun() {
+        try {
+            PyEval_RestoreThread(state_);
+        } catch (...) {
+            while (true) {
+                std::this_thread::sleep_for(std::chrono::hours(1));
+            }
+        }
+    }
+    OthersRun(const OthersRun &) = delete;
+    OthersRun &operator=(const OthersRun &) = delete;
+
+private:
+    PyThreadState *state_;
+};
 
 // What the kernels were compiled by.
 constexpr const char *build =
@@ -112,16 +136,6 @@ T *data_or_null(const Array<T> &array) {
     return array.size() > 0 ? array.mutable_data() : nullptr;
 }
 
-template <class T>
-std::unique_ptr<LossKernels<T>> loss_kernels(const std::string &name, const Fields &fields) {
-    return Losses<T>::template make<LossKernels<T>, LossKernelsOf>(name, fields);
-}
-
-template <class T>
-std::unique_ptr<RuleKernels<T>> rule_kernels(const std::string &name, const Fields &fields) {
-    return Rules<T>::template make<RuleKernels<T>, RuleKernelsOf>(name, fields);
-}
-
 template <class Arrays, class T>
 std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights,
                                              const std::string &loss, const Fields &loss_fields,
@@ -133,8 +147,8 @@ std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y,
                                              const Array<std::uint64_t> &keys, Array<T> losses, Array<T> grad_norms,
                                              Array<T> traced, Array<T> loss_sums, index offset) {
     const auto data = data_of(X, y, weights);
-    const auto loss_ = loss_kernels<T>(loss, loss_fields);
-    const auto rule_ = rule_kernels<T>(rule, rule_fields);
+    const auto loss_ = Formulas<T>::loss(loss, loss_fields);
+    const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal}, fused, threads};
     State<T> state{params.mutable_data(),
                    data_or_null(slots),
@@ -151,8 +165,9 @@ std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y,
     const Log<T> log{losses.mutable_data(), grad_norms.mutable_data(), data_or_null(traced), loss_sums.mutable_data(),
                      offset};
     const std::uint64_t *const key = keys.size() > 0 ? keys.data() : nullptr;
-    const py::gil_scoped_release released;
-    const auto [epochs, status] = descend(data, *loss_, *rule_, options, state, numbers_, most, key, log);
+    const OthersRun others_run;
+    const auto [epochs, status] =
+        Loops<std::decay_t<decltype(data.X)>>::descend(data, *loss_, *rule_, options, state, numbers_, most, key, log);
     return {epochs, state.steps, static_cast<int>(status)};
 }
 
@@ -161,46 +176,33 @@ template <class Arrays, class T>
 T sum_of_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss,
                 const Fields &loss_fields, index outputs, const Array<T> &params, Array<T> grad, index threads) {
     const auto data = data_of(X, y, weights);
-    using Matrix = std::decay_t<decltype(data.X)>;
-    const auto kernels = loss_kernels<T>(loss, loss_fields);
+    const auto kernels = Formulas<T>::loss(loss, loss_fields);
     const T *const at = params.data();
     T *const out = grad.mutable_data();
-    const py::gil_scoped_release released;
-    const StandardFloats standard;
-    const Shape shape = Shape::dense(outputs, data.X.d, true);
-    const Shape padded = shape.padded();
-    const index n = data.X.n;
-    std::vector<T> models(static_cast<std::size_t>(padded.size()));
-    copy(at, shape, models.data(), padded);
-    std::vector<T> sums(room_for_sums<Matrix>(n, padded));
-    std::vector<T> losses(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
-    EpochLoss<T> epoch_loss(losses.data(), 0, n);
-    sum_gradients(data, *kernels, Visits(nullptr, n), 0, n, padded, models.data(), sums.data(), epoch_loss, threads);
-    copy(sums.data(), padded, out, shape);
-    return epoch_loss.total();
+    const OthersRun others_run;
+    return Loops<std::decay_t<decltype(data.X)>>::sum(data, *kernels, outputs, at, out, threads);
 }
 
 template <class T>
 T mean_loss_of_arrays(const Array<T> &predictions, const Array<T> &y, const Array<T> &weights, const std::string &loss,
                       const Fields &loss_fields) {
-    const StandardFloats standard;
-    const auto kernels = loss_kernels<T>(loss, loss_fields);
+    const auto kernels = Formulas<T>::loss(loss, loss_fields);
     const Targets<T> targets = targets_of(y, weights);
     const T *const p = predictions.data();
     const index n = predictions.shape(0);
     const index outputs = predictions.shape(1);
-    const py::gil_scoped_release released;
-    return mean_loss(targets, *kernels, p, outputs, n);
+    const OthersRun others_run;
+    return Formulas<T>::mean_loss(targets, *kernels, p, outputs, n);
 }
 
 template <class T>
 void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> params, const Array<T> &grad,
                  Array<T> slots, const Array<T> &numbers) {
     const StandardFloats standard;
-    const auto rule_ = rule_kernels<T>(rule, rule_fields);
+    const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     State<T> state{
         params.mutable_data(), data_or_null(slots), nullptr, nullptr, Shape::dense(1, params.size() - 1, true), 0, 0};
-    rule_->step(state, grad.data(), {numbers.data(), 1, numbers.size(), 0}, {0, 0, false});
+    rule_->step(state, grad.data(), Numbers<T>{numbers.data(), 1, numbers.size(), 0}.of(1));
 }
 
 // Minimises a function of Python's, which returns its value and its gradient: from path[first], where the gradient is
@@ -210,7 +212,7 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
                                          Array<T> x, Array<T> grad, Array<T> slots, const Array<T> &numbers, double tol,
                                          double bound, Array<T> path, Array<T> values, index first) {
     using Gradient = py::array_t<T, py::array::forcecast>;
-    const auto rule_ = rule_kernels<T>(rule, rule_fields);
+    const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     const index d = x.size();
     const index end = path.shape(0) - 1;
     T *const at = x.mutable_data();
@@ -227,7 +229,7 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
         }
         {
             const StandardFloats standard;
-            rule_->step(state, g, coming, {0, 0, false});
+            rule_->step(state, g, coming.of(k + 1 - first));
         }
         std::copy_n(at, d, path.mutable_data() + (k + 1) * d);
         const py::tuple both = fun(x.handle());
@@ -246,12 +248,11 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
 template <class Arrays, class T>
 void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index threads) {
     const auto matrix = matrix_of(X);
-    const Shape shape = Shape::dense(out.shape(1), matrix.d, true);
     const T *const w = params.data();
     T *const p = out.mutable_data();
-    const py::gil_scoped_release released;
-    const StandardFloats standard;
-    predict(matrix, shape, w, p, threads);
+    const index outputs = out.shape(1);
+    const OthersRun others_run;
+    Loops<std::decay_t<decltype(matrix)>>::predict(matrix, outputs, w, p, threads);
 }
 
 template <class A>

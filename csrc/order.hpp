@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <type_traits>
+#include <utility>
 
 namespace gdfast {
 
@@ -13,6 +15,22 @@ constexpr index lanes = 8;
 constexpr index block = 256;
 constexpr index rounds = 6;
 constexpr unsigned smallest_bits = 6;
+
+namespace detail {
+
+template <class F, std::size_t... I>
+inline void call_with(const F &f, std::index_sequence<I...>) {
+    (f(std::integral_constant<index, I>{}), ...);
+}
+
+} // namespace detail
+
+// Calls f(0), ..., f(N - 1), each with a constant: a short chain of numbers that no compiler takes for a loop, and so
+// keeps in registers.
+template <index N, class F>
+inline void unrolled(const F &f) {
+    detail::call_with(f, std::make_index_sequence<std::size_t(N)>());
+}
 
 template <class T>
 inline T sum_of_lanes(const T (&a)[lanes]) {
@@ -49,57 +67,84 @@ inline void tree(T *parts, index count, index width) {
 // The rows that an epoch visits, by position; without keys, the rows as they stand.
 class Visits {
 public:
-    Visits(const std::uint64_t *keys, index rows) : keys_(keys), rows_(static_cast<std::uint64_t>(rows)) {
+    Visits(const std::uint64_t *keys, index rows) : shuffled_(keys != nullptr) {
+        network_.rows = rows;
         unsigned bits = smallest_bits;
-        while ((std::uint64_t(1) << bits) < rows_) {
+        while ((index(1) << bits) < rows) {
             ++bits;
         }
         const unsigned left_bits = bits / 2;
-        right_bits_ = bits - left_bits;
-        left_mask_ = (std::uint64_t(1) << left_bits) - 1;
-        right_mask_ = (std::uint64_t(1) << right_bits_) - 1;
+        network_.right_bits = bits - left_bits;
+        network_.left_mask = (std::uint64_t(1) << left_bits) - 1;
+        network_.right_mask = (std::uint64_t(1) << network_.right_bits) - 1;
+        for (index r = 0; shuffled_ && r < rounds; ++r) {
+            network_.keys[r] = keys[r];
+        }
     }
 
-    bool shuffled() const { return keys_ != nullptr; }
+    bool shuffled() const { return shuffled_; }
 
-    // The rows at positions first, ..., first + count - 1. Two loops, so that the first has no branch to wait for.
-    void operator()(index first, index count, index *rows) const {
-        if (keys_ == nullptr) {
+    // The rows at positions first, ..., first + count - 1, at most a block of them: those that land outside go on
+    // together, so that nothing waits for a branch.
+    [[gnu::flatten]] void operator()(index first, index count, index *rows) const {
+        if (!shuffled_) {
             std::iota(rows, rows + count, first);
             return;
         }
+        const Network network = network_; // which no pointer aliases
         for (index at = 0; at < count; ++at) {
-            rows[at] = static_cast<index>(feistel(static_cast<std::uint64_t>(first + at)));
+            rows[at] = network(first + at);
         }
+        index outside[block], next[block];
+        index left = 0;
         for (index at = 0; at < count; ++at) {
-            while (static_cast<std::uint64_t>(rows[at]) >= rows_) {
-                rows[at] = static_cast<index>(feistel(static_cast<std::uint64_t>(rows[at])));
+            outside[left] = at;
+            left += rows[at] >= network.rows;
+        }
+        while (left > 0) {
+            for (index k = 0; k < left; ++k) {
+                next[k] = rows[outside[k]];
             }
+            for (index k = 0; k < left; ++k) {
+                next[k] = network(next[k]);
+            }
+            index still = 0;
+            for (index k = 0; k < left; ++k) {
+                rows[outside[k]] = next[k];
+                outside[still] = outside[k];
+                still += next[k] >= network.rows;
+            }
+            left = still;
         }
     }
 
 private:
-    static std::uint64_t mix(std::uint64_t z) {
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-        return z ^ (z >> 31);
-    }
+    struct Network {
+        std::uint64_t keys[rounds];
+        std::uint64_t left_mask, right_mask;
+        unsigned right_bits;
+        index rows;
 
-    std::uint64_t feistel(std::uint64_t i) const {
-        std::uint64_t left = i >> right_bits_;
-        std::uint64_t right = i & right_mask_;
-        for (index r = 0; r < rounds; r += 2) {
-            left ^= mix(right + keys_[r]) & left_mask_;
-            right ^= mix(left + keys_[r + 1]) & right_mask_;
+        static std::uint64_t mix(std::uint64_t z) {
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+            return z ^ (z >> 31);
         }
-        return (left << right_bits_) | right;
-    }
 
-    const std::uint64_t *keys_;
-    std::uint64_t rows_;
-    unsigned right_bits_;
-    std::uint64_t left_mask_;
-    std::uint64_t right_mask_;
+        index operator()(index position) const {
+            const auto i = static_cast<std::uint64_t>(position);
+            std::uint64_t left = i >> right_bits;
+            std::uint64_t right = i & right_mask;
+            unrolled<rounds / 2>([&](auto r) {
+                left ^= mix(right + keys[2 * r]) & left_mask;
+                right ^= mix(left + keys[2 * r + 1]) & right_mask;
+            });
+            return static_cast<index>((left << right_bits) | right);
+        }
+    };
+
+    Network network_{};
+    bool shuffled_;
 };
 
 } // namespace gdfast

@@ -35,16 +35,32 @@ struct Penalty {
 
     T slope(T g, T w) const { return l1 != 0 ? least_slope(g, w, l1) : g; }
 
-    template <class Rule>
-    T step(const Rule &rule, T w, T g, T *s, index stride, const T *c) const {
+    // Calls step(g), which makes a step of all params, with the least slopes of l1 for the gradient and what is to be
+    // done to the weights behind it. `sides` is room for as many numbers.
+    template <class Step>
+    void step(T *params, T *g, const Shape &shape, T rate, T *sides, const Step &make_step) const {
         if (l1 == 0) {
-            return rule.step(w, g, s, stride, c);
+            make_step();
+            return;
         }
+        const auto each_weight = [&](const auto &f) {
+            for (index first = 0; first < shape.size(); first += shape.stride) {
+                for (index j = first; j < first + shape.d; ++j) {
+                    f(j);
+                }
+            }
+        };
         if (proximal) {
-            return shrunk(rule.step(w, g, s, stride, c), c[0] * l1);
+            make_step();
+            each_weight([&](index j) { params[j] = shrunk(params[j], rate * l1); });
+            return;
         }
-        const T steepness = least_slope(g, w, l1);
-        return on_side(rule.step(w, steepness, s, stride, c), w != 0 ? w : -steepness);
+        each_weight([&](index j) {
+            g[j] = least_slope(g[j], params[j], l1);
+            sides[j] = params[j] != 0 ? params[j] : -g[j];
+        });
+        make_step();
+        each_weight([&](index j) { params[j] = on_side(params[j], sides[j]); });
     }
 
     // `decayed` for all weights; what is not trained has no gradient.

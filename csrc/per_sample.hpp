@@ -25,53 +25,70 @@ public:
     PerSample(const PerSample &) = delete;
     PerSample &operator=(const PerSample &) = delete;
 
-    // The steps of up to a block of rows. `last` becomes the least slopes at the last one, unless it is null.
-    void step(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers, T *losses,
+    // The steps of up to a block of rows, whose losses are added to `sum`. `last` becomes the least slopes at the last
+    // row, unless it is null.
+    void step(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers, T &sum,
               T *last) {
         copy(state.params, shape_, models_, padded_);
         const index grouped = in_groups_ ? count - count % group : 0;
         if (grouped > 0) {
-            step_groups(rows, grouped, shuffled, state, numbers, losses, last);
+            step_groups(rows, grouped, shuffled, state, numbers, sum, last);
         }
         for (index at = grouped; at < count; ++at) {
             if (shuffled && at + group < count) {
                 data_.X.prefetch(rows[at + group]);
             }
-            step_by_row(rows[at], state, numbers, losses[at], at == count - 1 ? last : nullptr);
+            sum = sum + step_by_row(rows[at], state, numbers, at == count - 1 ? last : nullptr);
         }
         copy(models_, padded_, state.params, shape_);
     }
 
 private:
-    void step_groups(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers,
-                     T *losses, T *last) {
-        const T *x[block];
-        T y[block], a[block];
-        for (index at = 0; at < count; ++at) {
-            x[at] = data_.X.row(rows[at]);
-            y[at] = *data_.targets.of(rows[at]);
-            a[at] = *numbers.row(state.steps + at + 1) * data_.targets.weight(rows[at]);
-        }
-        const InGroups<T> in_turn{x, y, a, count, shape_.fit_intercept, shuffled ? shape_.d : 0};
+    void step_groups(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers, T &sum,
+                     T *last) {
+        const InGroups<T> in_turn = gathered(rows, count, shuffled, state.steps, numbers);
         if (shape_.outputs > 1 || state.total != nullptr) {
-            step_groups_of_outputs(in_turn, rows, state, losses, last);
-            return;
+            step_groups_of_outputs(in_turn, rows, state, sum);
+        } else {
+            T *const d = d_ + group - 1;
+            *d = loss_.step_groups(in_turn, data_.X.groups(), models_, models_ + padded_.bias, &sum);
+            state.steps += count;
         }
-        T p[block];
-        loss_.step_groups(in_turn, data_.X.groups(), models_, models_ + padded_.bias, p);
-        state.steps += count;
-        for (index first = 0; first < count; first += chunk) {
-            T c[chunk];
-            const index size = std::min(chunk, count - first);
-            loss_.of_rows(data_.targets, rows + first, size, p + first, 1, c, losses + first);
-            if (last != nullptr && first + size == count) {
-                slopes_of(x[count - 1], c[size - 1], last);
+        if (last != nullptr) {
+            const index row = rows[count - 1];
+            for (index o = 0; o < shape_.outputs; ++o) {
+                const T c = data_.targets.weight(row) * d_[(group - 1) * shape_.outputs + o];
+                slopes_of(data_.X.row(row), c, last + o * shape_.stride);
             }
         }
     }
 
+    // Some rows, and what belongs to them, in the order of their visits.
+    InGroups<T> gathered(const index *rows, index count, bool shuffled, index steps, const Numbers<T> &numbers) {
+        const Targets<T> &targets = data_.targets;
+        data_.X.rows(rows, count, x_);
+        const T *y = targets.of(rows[0]);
+        if (shuffled && shape_.outputs == 1) {
+            y = y_;
+            for (index at = 0; at < count; ++at) {
+                y_[at] = *targets.of(rows[at]);
+            }
+        }
+        if (numbers.count > 1 || targets.weight_step != 0) {
+            for (index at = 0; at < count; ++at) {
+                s_[at] = targets.weight(rows[at]);
+                a_[at] = *numbers.row(steps + at + 1) * s_[at];
+            }
+        } else if (filled_ < count) {
+            std::fill(s_ + filled_, s_ + count, targets.weight(0));
+            std::fill(a_ + filled_, a_ + count, *numbers.rows * targets.weight(0));
+            filled_ = count;
+        }
+        return {x_, y, s_, a_, count, shape_.fit_intercept, shuffled ? shape_.d : 0};
+    }
+
     // The rows of a group have the same products with each other for all outputs.
-    void step_groups_of_outputs(const InGroups<T> &in_turn, const index *rows, State<T> &state, T *losses, T *last) {
+    void step_groups_of_outputs(const InGroups<T> &in_turn, const index *rows, State<T> &state, T &sum) {
         const index k = shape_.outputs;
         for (index at = 0; at < in_turn.count; at += group) {
             const T *const *x = in_turn.x + at;
@@ -93,14 +110,8 @@ private:
                         p_[i * k + o] = p_[i * k + o] - d_[j * k + o] * h[pair];
                     }
                 }
-                const T *const y = data_.targets.of(rows[at + i]);
-                losses[at + i] = data_.targets.weight(rows[at + i]) * loss_.of_row(p_ + i * k, y, d_ + i * k, k);
-            }
-            if (last != nullptr && at + group == in_turn.count) {
-                const T s = data_.targets.weight(rows[at + group - 1]);
-                for (index o = 0; o < k; ++o) {
-                    slopes_of(x[group - 1], s * d_[(group - 1) * k + o], last + o * shape_.stride);
-                }
+                const T loss = loss_.of_row(p_ + i * k, data_.targets.of(rows[at + i]), d_ + i * k, k);
+                sum = sum + in_turn.s[at + i] * loss;
             }
             if (state.total == nullptr) {
                 subtract(x, a, 0, group);
@@ -143,16 +154,17 @@ private:
         slopes[shape_.bias] = shape_.fit_intercept ? c : T(0);
     }
 
-    void step_by_row(index i, State<T> &state, const Numbers<T> &numbers, T &row_loss, T *slopes) {
+    // Returns the loss of the row.
+    T step_by_row(index i, State<T> &state, const Numbers<T> &numbers, T *slopes) {
         const index k = shape_.outputs;
         const T *const x = data_.X.row(i);
         for (index o = 0; o < k; ++o) {
             T *const w = models_ + o * padded_.stride;
-            data_.X.dots(&i, 1, w, p_ + o, 1);
+            data_.X.dots(&i, 1, w, p_ + o);
             p_[o] = p_[o] + w[padded_.bias];
         }
         const T s = data_.targets.weight(i);
-        row_loss = s * loss_.of_row(p_, data_.targets.of(i), d_, k);
+        const T loss = s * loss_.of_row(p_, data_.targets.of(i), d_, k);
         ++state.steps;
         const std::array<T, step_numbers> step{*numbers.row(state.steps)}; // this rule asks for no more
         const SGD<T> rule = rule_;                                         // which no pointer aliases
@@ -168,13 +180,19 @@ private:
                 }
             }
             for (index j = 0; j < shape_.d; ++j) {
-                w[j] = penalty.step(rule, w[j], penalty.decayed(c * x[j], w[j]), nullptr, 0, step.data());
+                w[j] = rule.step(w[j], penalty.decayed(c * x[j], w[j]), nullptr, 0, step.data());
+            }
+            if (penalty.l1 != 0) {
+                for (index j = 0; j < shape_.d; ++j) {
+                    w[j] = shrunk(w[j], step[0] * penalty.l1);
+                }
             }
             if (shape_.fit_intercept) {
                 w[padded_.bias] = rule.step(w[padded_.bias], c, nullptr, 0, step.data());
             }
         }
         add_to_total(state);
+        return loss;
     }
 
     void add_to_total(State<T> &state) const {
@@ -184,6 +202,9 @@ private:
         }
     }
 
+    const T *x_[block];
+    T y_[block], s_[block], a_[block];
+    index filled_ = 0; // how many of s_ and a_ hold, where all are alike
     const Data<Dense<T>> &data_;
     const LossKernels<T> &loss_;
     const SGD<T> &rule_;

@@ -13,10 +13,10 @@ class RuleKernels {
 public:
     virtual ~RuleKernels() = default;
 
-    // A step of all params.
-    virtual void step(State<T> &state, const T *g, const Numbers<T> &numbers, const Penalty<T> &penalty) const = 0;
+    // A step of all params that are trained, without penalties.
+    virtual void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const = 0;
 
-    // A step of these params alone, and without penalties.
+    // A step of these params alone.
     virtual void step_of(State<T> &state, const index *which, index count, const T *g,
                          const std::array<T, step_numbers> &c) const = 0;
 
@@ -34,28 +34,16 @@ class RuleKernelsOf<Rule<T>> final : public RuleKernels<T> {
 public:
     explicit RuleKernelsOf(const Rule<T> &rule) : rule_(rule) {}
 
-    void step(State<T> &state, const T *g, const Numbers<T> &numbers, const Penalty<T> &penalty) const override {
-        ++state.steps;
-        const auto c = numbers.of(state.steps);
+    [[gnu::flatten]] void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const override {
         const Rule<T> rule = rule_; // which no pointer aliases
         const Shape shape = state.shape;
         const index size = shape.size();
         for (index first = 0; first < size; first += shape.stride) {
-            const index end = first + shape.bias;
-            if (penalty.l1 == 0) {
-                for (index j = first; j < end; ++j) {
-                    state.params[j] = rule.step(state.params[j], g[j], state.slots + j, size, c.data());
-                }
-            } else {
-                for (index j = first; j < end; ++j) {
-                    state.params[j] = penalty.step(rule, state.params[j], g[j], state.slots + j, size, c.data());
-                }
-            }
-            if (shape.fit_intercept) {
-                state.params[end] = rule.step(state.params[end], g[end], state.slots + end, size, c.data());
+            const index end = first + shape.d + (shape.fit_intercept ? 1 : 0);
+            for (index j = first; j < end; ++j) {
+                state.params[j] = rule.step(state.params[j], g[j], state.slots + j, size, c.data());
             }
         }
-        state.add_to_total();
     }
 
     void step_of(State<T> &state, const index *which, index count, const T *g,

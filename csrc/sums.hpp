@@ -27,20 +27,21 @@ void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, const i
             data.X.prefetch(rows[r]);
         }
         for (index o = 0; o < k; ++o) {
-            data.X.dots(rows, count, params + o * shape.stride, p + o, k);
-        }
-        for (index r = 0; r < count; ++r) {
-            for (index o = 0; o < k; ++o) {
-                p[r * k + o] = scale * p[r * k + o] + params[o * shape.stride + shape.bias];
+            T *const w = params + o * shape.stride;
+            data.X.dots(rows, count, w, p + o * chunk);
+            for (index r = 0; r < count; ++r) {
+                p[o * chunk + r] = scale * p[o * chunk + r] + w[shape.bias];
             }
         }
         loss.of_rows(data.targets, rows, count, p, k, c, losses + first);
         for (index o = 0; o < k; ++o) {
             T *const go = g + o * shape.stride;
+            T sum = go[shape.bias];
             for (index r = 0; r < count; ++r) {
-                go[shape.bias] += c[r * k + o];
+                sum += c[o * chunk + r];
             }
-            data.X.add(rows, count, c + o, k, go);
+            go[shape.bias] = sum;
+            data.X.add(rows, count, c + o * chunk, go);
         }
     }
 }
@@ -80,14 +81,19 @@ std::size_t room_for_sums(index count, const Shape &padded) {
 template <class T>
 T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index outputs, index n) {
     std::vector<T> kept(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
-    std::vector<T> derivatives(static_cast<std::size_t>(chunk * outputs));
+    std::vector<T> p(static_cast<std::size_t>(chunk * outputs)), derivatives(p.size());
     EpochLoss<T> sums(kept.data(), 0, n);
     for (index first = 0; first < n; first += chunk) {
         index rows[chunk];
         T losses[chunk];
         const index count = std::min(chunk, n - first);
         std::iota(rows, rows + count, first);
-        loss.of_rows(targets, rows, count, predictions + first * outputs, outputs, derivatives.data(), losses);
+        for (index r = 0; r < count; ++r) {
+            for (index o = 0; o < outputs; ++o) {
+                p[static_cast<std::size_t>(o * chunk + r)] = predictions[(first + r) * outputs + o];
+            }
+        }
+        loss.of_rows(targets, rows, count, p.data(), outputs, derivatives.data(), losses);
         sums.add(first, losses, count);
     }
     return sums.mean();
@@ -105,11 +111,11 @@ void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index t
         const index count = std::min(block, X.n - first);
         std::iota(rows, rows + count, first);
         for (index o = 0; o < shape.outputs; ++o) {
+            T products[block];
             T *const w = models.data() + o * padded.stride;
-            T *const out = p + first * shape.outputs + o;
-            X.dots(rows, count, w, out, shape.outputs);
+            X.dots(rows, count, w, products);
             for (index r = 0; r < count; ++r) {
-                out[r * shape.outputs] += w[padded.bias];
+                p[(first + r) * shape.outputs + o] = products[r] + w[padded.bias];
             }
         }
     };

@@ -119,10 +119,9 @@ public:
     static index blocks(index offset, index n) { return (offset + n + block - 1) / block; }
 
     void add(index position, const T *losses, index count) {
-        position += offset_;
         for (index at = 0; at < count;) {
-            T &kept = sums_[(position + at) / block];
-            const index end = std::min(count, ((position + at) / block + 1) * block - position);
+            T &kept = of_block(position + at);
+            const index end = std::min(count, at + left_in_block(position + at));
             T sum = kept;
             for (; at < end; ++at) {
                 sum += losses[at];
@@ -130,6 +129,9 @@ public:
             kept = sum;
         }
     }
+
+    T &of_block(index position) { return sums_[(position + offset_) / block]; }
+    index left_in_block(index position) const { return block - (position + offset_) % block; }
 
     T total() const {
         std::vector<T> parts(sums_, sums_ + blocks(offset_, n_));

@@ -9,6 +9,10 @@ namespace gdfast {
 constexpr index group = 4;
 constexpr index pairs = group * (group - 1) / 2;
 
+// Which of them rows j < i are: 1 and 0, 2 and 0, 2 and 1, 3 and 0, ...
+template <index i, index j>
+constexpr index pair = i * (i - 1) / 2 + j;
+
 constexpr index one = -1; // feature alone
 
 // K groups of lanes in registers; with K = 0, as many as there are, in memory. What stands behind the features is 0.
@@ -17,15 +21,11 @@ class Weights {
 public:
     // `at` points to whole groups of lanes.
     Weights(T *at, const Groups<T> &groups) : groups_(groups), at_(at) {
-        for (index i = 0; i < kept; ++i) {
-            kept_[i] = load(at + i * width<T>);
-        }
+        unrolled<kept>([&](auto i) { kept_[i] = load(at + i * width<T>); });
     }
 
     void save() const {
-        for (index i = 0; i < kept; ++i) {
-            store(at_ + i * width<T>, kept_[i]);
-        }
+        unrolled<kept>([&](auto i) { store(at_ + i * width<T>, kept_[i]); });
     }
 
     // x.w for R rows.
@@ -36,23 +36,34 @@ public:
         sums_of_lanes<T, R>(a, out);
     }
 
-    // x.w for a group of rows, and their products with each other: of rows 1 and 0, 2 and 0, 2 and 1, 3 and 0, ...
+    // x.w for a group of rows, and their products with each other.
     void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
-        dots<group>(x, out);
-        Vector<T> a[pairs * vectors<T>] = {};
-        add_products<1>(x, row(x[1]), a);
-        add_products<2>(x, row(x[2]), a + vectors<T>);
-        add_products<3>(x, row(x[3]), a + 3 * vectors<T>);
-        sums_of_lanes<T, pairs>(a, with_others);
+        if constexpr (vectors<T> == 1) { // there are registers for all sums at once
+            Vector<T> a[group] = {}, b[pairs] = {};
+            each([&](index i, index v, const auto &of) {
+                const Vector<T> w = get(i);
+                Vector<T> y[group];
+                unrolled<group>([&](auto r) {
+                    y[r] = of(x[r] + i * width<T>, v);
+                    a[r] += y[r] * w;
+                    unrolled<r>([&](auto q) { b[pair<r, q>] += y[r] * y[q]; });
+                });
+            });
+            sums_of_lanes<T, group>(a, out);
+            sums_of_lanes<T, pairs>(b, with_others);
+        } else {
+            dots<group>(x, out);
+            Vector<T> a[pairs * vectors<T>] = {};
+            unrolled<group>([&](auto r) { add_products<r>(x, row(x[r]), a + pair<r, 0> * vectors<T>); });
+            sums_of_lanes<T, pairs>(a, with_others);
+        }
     }
 
     // w + c x for R rows in turn.
     template <index R>
     void add(const T *const *x, const T *c) {
         change([=](Vector<T> w, const auto &of) {
-            for (index r = 0; r < R; ++r) {
-                w = w + c[r] * of(x[r]);
-            }
+            unrolled<R>([&](auto r) { w = w + c[r] * of(x[r]); });
             return w;
         });
     }
@@ -61,9 +72,7 @@ public:
     template <index R>
     void subtract(const T *const *x, const T *c) {
         change([=](Vector<T> w, const auto &of) {
-            for (index r = 0; r < R; ++r) {
-                w = w - c[r] * of(x[r]);
-            }
+            unrolled<R>([&](auto r) { w = w - c[r] * of(x[r]); });
             return w;
         });
     }
@@ -90,25 +99,29 @@ private:
     // Calls f(i, v, load) for the i-th vector of a row, the v-th of its group.
     template <class F>
     void each(const F &f) const {
-        const index whole = (K > 0 ? K : groups_.count()) - 1;
-        for (index g = 0; g < whole; ++g) {
-            for (index v = 0; v < vectors<T>; ++v) {
-                f(g * vectors<T> + v, v, [](const T *x, index) { return load(x); });
+        const auto whole_group = [&](auto g) {
+            unrolled<vectors<T>>([&](auto v) { f(g * vectors<T> + v, v, [](const T *x, index) { return load(x); }); });
+        };
+        if constexpr (K > 0) {
+            unrolled<K - 1>(whole_group);
+        } else {
+            for (index g = 0; g < groups_.count() - 1; ++g) {
+                whole_group(g);
             }
         }
-        for (index v = 0; v < vectors<T>; ++v) {
-            f(whole * vectors<T> + v, v, [this](const T *x, index u) { return groups_.load_last(x, u); });
-        }
+        unrolled<vectors<T>>([&](auto v) {
+            f((groups_of() - 1) * vectors<T> + v, v, [this](const T *x, index u) { return groups_.load_last(x, u); });
+        });
     }
+
+    index groups_of() const { return K > 0 ? K : groups_.count(); }
 
     template <index R, class Other>
     void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
         each([&](index i, index v, const auto &of) {
             const auto load_from = [&](const T *start) { return of(start + i * width<T>, v); };
             const Vector<T> w = other(i, load_from);
-            for (index r = 0; r < R; ++r) {
-                a[r * vectors<T> + v] += load_from(x[r]) * w;
-            }
+            unrolled<R>([&](auto r) { a[r * vectors<T> + v] += load_from(x[r]) * w; });
         });
     }
 
@@ -138,33 +151,22 @@ public:
 
     template <index R>
     void dots(const T *const *x, T (&out)[R]) const {
-        for (index r = 0; r < R; ++r) {
-            out[r] = T(0) + *x[r] * w_;
-        }
+        unrolled<R>([&](auto r) { out[r] = T(0) + *x[r] * w_; });
     }
 
     void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
         dots<group>(x, out);
-        T *with_other = with_others;
-        for (index i = 1; i < group; ++i) {
-            for (index j = 0; j < i; ++j) {
-                *with_other++ = T(0) + *x[i] * *x[j];
-            }
-        }
+        unrolled<group>([&](auto i) { unrolled<i>([&](auto j) { with_others[pair<i, j>] = T(0) + *x[i] * *x[j]; }); });
     }
 
     template <index R>
     void add(const T *const *x, const T *c) {
-        for (index r = 0; r < R; ++r) {
-            w_ = w_ + c[r] * *x[r];
-        }
+        unrolled<R>([&](auto r) { w_ = w_ + c[r] * *x[r]; });
     }
 
     template <index R>
     void subtract(const T *const *x, const T *c) {
-        for (index r = 0; r < R; ++r) {
-            w_ = w_ - c[r] * *x[r];
-        }
+        unrolled<R>([&](auto r) { w_ = w_ - c[r] * *x[r]; });
     }
 
 private:
@@ -172,26 +174,24 @@ private:
     T w_;
 };
 
-// Calls f with the kind of weights that suits so many features: f(kind<Weights<T, K>>).
 template <class W>
 struct Kind {
     using type = W;
 };
 
-template <class T, class F>
+// Calls f with the kind of weights that suits so many features: those that the registers hold, if there are few.
+template <class T, index K = 1, class F>
 void with_weights(index features, const F &f) {
-    if (features == 1) {
-        f(Kind<Weights<T, one>>{});
-    } else if (features <= lanes) {
-        f(Kind<Weights<T, 1>>{});
-    } else if (features <= 2 * lanes) {
-        f(Kind<Weights<T, 2>>{});
-    } else if (features <= 3 * lanes) {
-        f(Kind<Weights<T, 3>>{});
-    } else if (features <= 4 * lanes) {
-        f(Kind<Weights<T, 4>>{});
-    } else {
+    constexpr index most = sizeof(T) == 8 ? 4 : 2; // in memory, float32 has less to wait for
+    constexpr index registers = 8;                 // for the weights
+    if constexpr (K > most || K * vectors<T> > registers) {
         f(Kind<Weights<T, 0>>{});
+    } else if (features == 1) {
+        f(Kind<Weights<T, one>>{});
+    } else if (features <= K * lanes) {
+        f(Kind<Weights<T, K>>{});
+    } else {
+        with_weights<T, K + 1>(features, f);
     }
 }
 

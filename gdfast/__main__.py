@@ -95,16 +95,26 @@ def bench(args: argparse.Namespace) -> int:
     for size in args.batch_size:
         label = "full batch" if size is None else f"batches of {size}"
         run = partial(gd.fit, X, y, batch_size=size, **options)
-        races[label] = _bench.race(run, backends, _rounds(args, label))
+        runs = {backend: partial(run, backend=backend) for backend in backends}
+        races[label] = _bench.race(runs, _rounds(args, label))
     apart = [label for label, turns in races.items() if not _bench.agree(turns)]
     times = [row for label, turns in races.items() for row in _bench.table(label, turns, len(y))]
+    gigabytes = {threads: _bench.read_bandwidth(X.nbytes, threads) / 1e9 for threads in (1, 2)}
     if args.json:
         work = {name: getattr(args, name) for name in ("features", "rows", "rounds")}
-        _print_json({"config": config(), **work, "times": times, "agree": not apart})
+        values = {"config": config(), **work, "times": times, "agree": not apart}
+        _print_json(values | {"read_gigabytes_per_second": gigabytes})
     else:
-        print(gd.show_config(), end="\n\n")
-        print(f"{args.rounds} rounds of {len(y)} rows with {args.features} features; ns per row:")
-        print(_text.table([list(times[0]), *([*row.values()] for row in times)]))
+        at = ", ".join(f"{8 * args.features / gigabytes[threads]:.3g}" for threads in gigabytes)
+        title = (
+            f"{args.rounds} rounds of {len(y)} rows with {args.features} features; ns per row, of which the memory "
+            f"takes {at} with 1, 2 threads:"
+        )
+        table: list[list[Any]] = [list(times[0]), *([*row.values()] for row in times)]
+        if args.markdown:
+            print(f"```\n{gd.show_config()}\n```\n\n{title}\n\n{_text.markdown(table)}")
+        else:
+            print(f"{gd.show_config()}\n\n{title}\n{_text.table(table)}")
     if figure:
         _bench.draw(times, figure.subplots())
         figure.savefig(args.plot)
@@ -336,7 +346,8 @@ def parser() -> argparse.ArgumentParser:
         "--features 100 --batch-size full 32 --plot times.png",
     )
     _options.add_bench(command)
-    _options.add_output(command, "the times")
+    output = _options.add_output(command, "the times")
+    output.add_argument("--markdown", action="store_true", help="print Markdown (default: text)")
 
     command = add(
         demo,

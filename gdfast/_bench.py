@@ -1,9 +1,10 @@
-"""Races between the backends: the same fit by each, in turns, so that what slows the machine slows all of them."""
+"""Races: the same work by each competitor, in turns, so that what slows the machine slows all of them."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,7 +14,12 @@ from gdfast.results import FitResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WARM_UP = 0.02  # seconds before each measurement: after another backend's turn a fit takes up to twice its time
+WARM_UP = (
+    0.02  # seconds before each measurement: after another's turn a fit takes up to twice its time
+)
+
+K = TypeVar("K")
+R = TypeVar("R")
 
 
 class Work(NamedTuple):
@@ -24,11 +30,11 @@ class Work(NamedTuple):
     lr: float  # a rate that is stable for SGD in any order of the rows
 
 
-class Turns(NamedTuple):
-    """What a backend did in a race."""
+class Turns(NamedTuple, Generic[R]):
+    """What a competitor did in a race."""
 
-    seconds: list[float]
-    digests: set[str]  # of all its fits: one, and the same as that of the others
+    seconds: list[float]  # of a call, by rounds
+    results: list[R]  # of the first call and of the last in each round
 
 
 def work(rows: int, features: int) -> Work:
@@ -51,28 +57,64 @@ def targets(y: Array, kind: str) -> Array:
 
 
 def race(
-    fit: Callable[..., FitResult], backends: Sequence[str], rounds: Iterable[object]
-) -> dict[str, Turns]:
-    """Time ``fit(backend=...)`` of each backend in every round, after fits that are not measured: they may compile."""
-    turns = {backend: Turns([], {fit(backend=backend).digest}) for backend in backends}
+    runs: Mapping[K, Callable[[], R]], rounds: Iterable[object], warm_up: float | None = None
+) -> dict[K, Turns[R]]:
+    """Time each competitor in every round, after calls that are not measured: the first may compile.
+
+    A measurement is of so many calls as take a quarter of the warm-up, `WARM_UP` by default, and at least of one.
+    """
+    warm_up = WARM_UP if warm_up is None else warm_up
+    turns: dict[K, Turns[R]] = {name: Turns([], [run()]) for name, run in runs.items()}
     for _ in rounds:
-        for backend, (seconds, digests) in turns.items():
+        for name, (seconds, results) in turns.items():
+            run, calls = runs[name], 0
             start = time.perf_counter()
-            while time.perf_counter() - start < WARM_UP:
-                fit(backend=backend)
+            while time.perf_counter() - start < warm_up:
+                run()
+                calls += 1
+            calls = max(1, calls // 4)
             start = time.perf_counter()
-            result = fit(backend=backend)
-            seconds.append(time.perf_counter() - start)
-            digests.add(result.digest)
+            for _ in range(calls):
+                result = run()
+            seconds.append((time.perf_counter() - start) / calls)
+            results.append(result)
     return turns
 
 
-def agree(turns: Mapping[str, Turns]) -> bool:
+def agree(turns: Mapping[Any, Turns[FitResult]]) -> bool:
     """Whether all fits of a race gave the same bytes."""
-    return len(set().union(*(turn.digests for turn in turns.values()))) == 1
+    return len({result.digest for turn in turns.values() for result in turn.results}) == 1
 
 
-def table(label: str, turns: Mapping[str, Turns], rows: int) -> list[dict[str, str | float]]:
+def _maxima(part: Array, times: int) -> None:
+    for _ in range(times):
+        np.max(part)
+
+
+def reader(
+    size: int, threads: int, read: Callable[[Array, int], Any] = _maxima
+) -> tuple[Callable[[], object], int]:
+    """What reads a working set of so many bytes, over and over, by so many threads; and the bytes that a call reads.
+
+    `read(part, times)` reads an array so many times, without the GIL.
+    """
+    parts = np.array_split(np.ones(max(threads, size // 8)), threads)
+    size = sum(part.nbytes for part in parts)
+    times = max(1, (1 << 27) // size)
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(read, parts, [times] * threads)), size * times
+
+
+def read_bandwidth(size: int, threads: int) -> float:
+    """The bytes per second at which a working set is read; the best of seven."""
+    run, read = reader(size, threads)
+    ((seconds, _),) = race({"": run}, range(7), warm_up=0).values()
+    return read / min(seconds)
+
+
+def table(
+    label: str, turns: Mapping[str, Turns[FitResult]], rows: int
+) -> list[dict[str, str | float]]:
     """The nanoseconds per row of each backend, and how many times those of the fastest they are."""
     nanoseconds = 1e9 / rows
     fastest = min(median(turn.seconds) for turn in turns.values())

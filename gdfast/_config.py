@@ -45,6 +45,7 @@ def config() -> dict[str, Any]:
 
         extension["extension"] = _core.build
     flushed = "flushed to zero by another library in this process"
+    threads, source = _backends.threads_and_source()
     return {
         "gdfast": metadata.version("gdfast"),
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -52,7 +53,7 @@ def config() -> dict[str, Any]:
         **versions,
         **extension,
         "GDFAST_BACKEND": os.environ.get("GDFAST_BACKEND") or "not set",
-        "threads": f"{_backends.default_threads()} processors at hand",
+        "threads": f"{threads} {source}",
         "denormals": "kept" if denormals_kept() else flushed,
         "backends": _backends.backends(),
     }

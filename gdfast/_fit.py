@@ -173,7 +173,8 @@ def fit(
     backend : {"cpp", "numba", "numpy"}, optional
         Default: the variable GDFAST_BACKEND, or the best available.
     threads : int, optional
-        At most this many, where the work is worth them; the processors at hand by default.
+        At most this many, where the work is worth them. Default: the variable GDFAST_THREADS, or the processors that
+        this process may run on.
 
     Returns
     -------

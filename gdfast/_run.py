@@ -328,7 +328,8 @@ def model_loss(
     engine: Backend, loss: Loss, rows: Rows, outputs: int, params: Array | None, threads: int
 ) -> Any:
     """The mean loss of a model on some rows; without one, that of predicting 0."""
-    return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, *rows.X.shape))
+    n, d = rows.X.shape
+    return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, n, d, outputs))
 
 
 def stops(callback: Callable[[Any], Any], result: Any) -> bool:

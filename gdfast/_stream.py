@@ -19,7 +19,7 @@ from gdfast.csr import Csr, read_only
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, as_matrix, as_vector, as_weights, check_finite, feature_names
 from gdfast.optimizers import Optimizer, Rate
-from gdfast.problem import DIVERGED, RAN, Array, Log, Problem, State, cast
+from gdfast.problem import DIVERGED, RAN, Array, Log, Problem, State, cast, useful_threads
 from gdfast.results import FitResult
 from gdfast.targets import Coding, check_numbers, coding
 
@@ -329,7 +329,9 @@ class Stream(Rows):
         for X, y, weights in self.parts():
             p = np.zeros((len(y), outputs), dtype)
             if params is not None:
-                p = engine.predict(X, outputs, params, threads)
+                p = engine.predict(
+                    X, outputs, params, useful_threads(threads, len(y), X.shape[1], outputs)
+                )
             with np.errstate(all="ignore"):
                 terms = weights * losses.of_row(loss, p.T, y.T, np.empty_like(p.T))
                 sums.append(order.block_sums(terms[:, None]))

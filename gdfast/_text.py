@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Tables as text and as Markdown."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,13 @@ def table(rows: Sequence[Sequence[Any]]) -> str:
         is_text = isinstance(cells[-1], str)
         columns.append([text.ljust(width) if is_text else text.rjust(width) for text in texts])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def markdown(rows: Sequence[Sequence[Any]]) -> str:
+    """The same as a table of Markdown."""
+    head, *body = [[_shown(cell) for cell in cells] for cells in rows]
+    rule = ["---" if isinstance(cell, str) else "--:" for cell in rows[-1]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *body])
 
 
 def _shown(cell: Any) -> str:

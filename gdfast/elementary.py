@@ -123,9 +123,13 @@ def exp(x: Any) -> Any:
     t = x * LOG2_E + SHIFT
     k = t - SHIFT
     r = (x - k * LN2_HEAD) - k * LN2_TAIL
-    p = E8 + r * (E9 + r * (E10 + r * (E11 + r * (E12 + r * E13))))
-    p = E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * (E7 + r * p)))))
-    return (1.0 + (r + p * (r * r))) * from_bits((bits(t) << _52) + ONE_BITS)
+    r2 = r * r
+    r4 = r2 * r2
+    low = (E2 + E3 * r) + (E4 + E5 * r) * r2
+    middle = (E6 + E7 * r) + (E8 + E9 * r) * r2
+    high = (E10 + E11 * r) + (E12 + E13 * r) * r2
+    p = low + (middle + high * r4) * r4  # Estrin's scheme: what waits for what is short
+    return (1.0 + (r + p * r2)) * from_bits((bits(t) << _52) + ONE_BITS)
 
 
 def exp_of_difference(a: Any, b: Any) -> Any:

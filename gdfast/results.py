@@ -184,7 +184,7 @@ class FitResult:
             a if isinstance(a, Csr) else as_matrix(a.astype(dtype, copy=False)),
             len(models),
             models.astype(dtype).ravel(),
-            useful_threads(_backends.default_threads(), rows, features),
+            useful_threads(_backends.default_threads(), rows, features, len(models)),
         )
         return p[:, 0] if self.coef.ndim == 1 else p
 

@@ -580,10 +580,20 @@ def test_bench(short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     config, table = capsys.readouterr().out.rstrip().split("\n\n")
     assert config == gd.show_config()
     title, head, *lines = table.splitlines()
-    assert title == "2 rounds of 30 rows with 2 features; ns per row:"
+    assert title.startswith("2 rounds of 30 rows with 2 features; ns per row, of which the memory ")
     assert head.split() == ["work", "backend", "median", "minimum", "ratio"]
     works = ["full batch", "batches of 32", "batches of 1"]
     assert [line.split("  ")[0].strip() for line in lines] == [w for w in works for _ in AVAILABLE]
+
+
+def test_bench_markdown(short: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main([*short, "--batch-size", "7", "--markdown"]) == 0
+    config, _, table = capsys.readouterr().out.rstrip().split("\n\n")
+    assert config == f"```\n{gd.show_config()}\n```"
+    head, rule, *lines = table.splitlines()
+    assert head == "| work | backend | median | minimum | ratio |"
+    assert rule == "| --- | --- | --: | --: | --: |"
+    assert [line.split(" | ")[1] for line in lines] == AVAILABLE
 
 
 def test_bench_json(short: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -592,6 +602,7 @@ def test_bench_json(short: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     shown = parsed(capsys.readouterr().out)
     assert shown["agree"] is True
     assert shown["config"]["backends"] == gd.backends()
+    assert shown["read_gigabytes_per_second"].keys() == {"1", "2"}
     for work in ("full batch", "batches of 7"):
         times = [row for row in shown["times"] if row["work"] == work]
         assert [row["backend"] for row in times] == AVAILABLE

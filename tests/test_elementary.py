@@ -50,7 +50,7 @@ random = np.random.default_rng(0)
 CLOSE = 1 + 10.0 ** random.uniform(-16, 0, 1000) * random.choice([-1, 1], 1000) * 0.5
 NORMAL = 10.0 ** random.uniform(-307, 308, 3000)
 ARGUMENTS = {
-    "exp": (np.r_[random.uniform(-708, 709, 3000), random.uniform(-2, 2, 3000), -708, 709], 0.95),
+    "exp": (np.r_[random.uniform(-708, 709, 3000), random.uniform(-2, 2, 3000), -708, 709], 0.97),
     "log": (np.r_[NORMAL, CLOSE, 2.0**-1022], 1),
     "log1p": (np.r_[10.0 ** random.uniform(-320, 307, 3000), random.random(3000), 0, 1], 0.79),
 }
@@ -104,7 +104,7 @@ def test_powers_against_mpmath(base):
 @pytest.mark.skipif(
     np.finfo(np.longdouble).nmant < 60, reason="long double is no wider than float64 here"
 )
-@pytest.mark.parametrize(("name", "bound"), [("exp", 0.95), ("log1p", 0.79)])
+@pytest.mark.parametrize(("name", "bound"), [("exp", 0.97), ("log1p", 0.79)])
 def test_a_million_arguments_against_long_double(name, bound):
     million = 10**6
     x = {

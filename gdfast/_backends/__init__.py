@@ -129,7 +129,24 @@ def is_jitted(function: Any) -> bool:
 
 
 def default_threads() -> int:
-    """How many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many threads a fit may use that is not told."""
+    return threads_and_source()[0]
+
+
+def threads_and_source() -> tuple[int, str]:
+    """How many threads by default, and what they are: the variable GDFAST_THREADS, or the processors at hand."""
+    asked = os.environ.get("GDFAST_THREADS") or None
+    if asked is not None:
+        if not (asked.isdecimal() and int(asked) > 0):
+            raise ValueError(
+                f"the variable GDFAST_THREADS must be a positive integer, not {asked!r}"
+            )
+        return int(asked), "from the variable GDFAST_THREADS"
+    count: int | None
+    if sys.version_info >= (3, 13):
+        count = os.process_cpu_count()
+    elif hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count()
+    return count or 1, "processors at hand"

@@ -22,6 +22,7 @@ from numba.extending import (
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops, _numpy, is_jitted
 from gdfast._backends._jit import always, by_type, compiled, jitted
+from gdfast._threads import in_threads
 from gdfast.matrices import Rows
 from gdfast.problem import Array, Log, Problem, State, cast
 
@@ -802,7 +803,7 @@ class Threaded(_numpy.Numpy):
                 offset,
             )
 
-        _numpy.in_threads(fill, even_parts(len(sums), self.threads), self.threads)
+        in_threads(fill, even_parts(len(sums), self.threads), self.threads)
         return order.tree(sums)
 
 
@@ -863,5 +864,5 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
     def fill(part: slice) -> None:
         _predict(X, models, part.start, part.stop, out)
 
-    _numpy.in_threads(fill, even_parts(n, threads), threads)
+    in_threads(fill, even_parts(n, threads), threads)
     return out

@@ -1,13 +1,13 @@
 """The numpy backend: whole blocks of rows at a time. Always there, and the plainest text of the kernels."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
+from gdfast._threads import in_threads
 from gdfast.csr import Csr
 from gdfast.matrices import Rows, all_within
 from gdfast.problem import Array, Log, Problem, State, cast
@@ -210,33 +210,31 @@ class Numpy:
                     pairs += 1
                 h[j, i :: order.GROUP] = a[j :: order.GROUP] * pairs
         terms = np.zeros((-(-d // order.LANES) * order.LANES, order.GROUP), X.dtype)
-        q, c = (np.empty((order.GROUP, outputs), X.dtype) for _ in range(2))
+        p, c = (np.empty((outputs, count), X.dtype) for _ in range(2))
         sequence = np.zeros((1 + order.GROUP, outputs, d + 1), X.dtype)
+        in_turn = joint_in_turn if outputs > 1 or hasattr(loss, "of_row") else single_in_turn
         for first in range(0, count, order.GROUP):
             group = slice(first, first + order.GROUP)
             x = X[group]
-            for o, w in enumerate(models):
+            for w, q in zip(models, p[:, group], strict=True):
                 np.multiply(x.T, w[:d, None], out=terms[:d])
-                q[:, o] = order.sum_features(terms) + w[d]
-            for i in range(order.GROUP):
-                row_losses[first + i] = losses.of_row(loss, q[i], y[first + i], c[i])
-                q[i + 1 :] -= h[i, first + i + 1 : group.stop, None] * c[i]
-            s = weights[group, None] if len(weights) > 1 else weights
-            row_losses[group] *= s[..., 0]
-            slopes = s[-1] * c[-1]
-            c *= a[group, None]
+                np.add(order.sum_features(terms), w[d], out=q)
+            in_turn(loss, p[:, group], y[group], h[:, group], c[:, group])
+            factors = (a[group] * c[:, group]).T[:, :, None]
             sequence[0] = models
-            np.multiply(c[:, :, None], x[:, None, :], out=sequence[1:, :, :d])
+            np.multiply(factors, x[:, None, :], out=sequence[1:, :, :d])
             if fit_intercept:
-                sequence[1:, :, d] = c
+                sequence[1:, :, d:] = factors
             steps = np.subtract.accumulate(sequence)
             models[:] = steps[-1]
             for params in steps[1 + max(0, averages_after - first) :]:
                 self.add(params.ravel(), total)
+        row_losses[:] = weights * losses.of_row(loss, p, y.T, np.empty_like(c))
         last = np.zeros_like(models)
-        last[:, :d] = slopes[:, None] * X[-1]
+        slopes = weights[-1] * c[:, -1:]
+        last[:, :d] = slopes * X[-1]
         if fit_intercept:
-            last[:, d] = slopes
+            last[:, d:] = slopes
         return last
 
     def decay(
@@ -283,8 +281,9 @@ class Numpy:
         return numbers[min(step, len(numbers)) - 1]
 
     def rates(self, numbers: Array, step: int, count: int) -> Array:
-        """The rates of the `count` steps after this one, or the one of all."""
-        return numbers[np.minimum(np.arange(step, step + count), len(numbers) - 1), 0]
+        """The rates of the `count` steps after this one."""
+        rates: Array = numbers[np.minimum(np.arange(step, step + count), len(numbers) - 1), 0]
+        return rates
 
     def step(self, rule: Any, params: Array, grad: Array, slots: Array, c: Any) -> None:
         """One update of the params, without penalties."""
@@ -318,6 +317,24 @@ class Numpy:
         """Add the params to the sum of the iterates, where there is one."""
         if len(total) > 0:
             total += params
+
+
+def single_in_turn(loss: Any, p: Array, y: Array, h: Array, c: Array) -> None:
+    """Correct the predictions of a group's rows, (1, rows), in turn; c becomes the derivatives of their losses."""
+    q = list(p[0])
+    for i, (target, changes) in enumerate(zip(y[:, 0], h, strict=True)):
+        derivative = losses.gradient(loss, q[i], target)
+        c[0, i] = derivative
+        for k in range(i + 1, len(q)):
+            q[k] = q[k] - derivative * changes[k]
+    p[0] = q
+
+
+def joint_in_turn(loss: Any, p: Array, y: Array, h: Array, c: Array) -> None:
+    """The same for several outputs, (outputs, rows)."""
+    for i in range(p.shape[1]):
+        losses.of_row(loss, p[:, i], y[i], c[:, i])
+        p[:, i + 1 :] -= c[:, i, None] * h[i, i + 1 :]
 
 
 class Lazy:
@@ -527,13 +544,3 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
 
     in_threads(fill, order.chunks(n, d), threads)
     return out
-
-
-def in_threads(work: Callable[[slice], None], chunks: list[slice], threads: int) -> None:
-    """Call work on each chunk, on several threads where there are several chunks."""
-    if threads > 1 and len(chunks) > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, chunks))
-    else:
-        for chunk in chunks:
-            work(chunk)

@@ -1,0 +1,86 @@
+"""Work shared between threads, by the backends in Python; csrc/threads.hpp has the same."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
+from queue import SimpleQueue
+
+
+def in_threads(work: Callable[[slice], None], parts: list[slice], threads: int) -> None:
+    """Call work on each part, on up to so many threads, the calling one included, and wait for them all."""
+    left = deque(parts)
+
+    def share() -> None:
+        while True:
+            try:
+                part = left.popleft()
+            except IndexError:
+                return
+            work(part)
+
+    helpers = min(threads, len(parts)) - 1
+    if helpers > 0:
+        try:
+            _pool(os.getpid()).run(share, helpers)
+        finally:
+            left.clear()
+    else:
+        share()
+
+
+class _Pool:
+    """Threads that help any caller. They are daemons: the end of the interpreter waits for none of them."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Future[None], Callable[[], None]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._started = 0
+        self._asked = 0  # helpers, by the calls under way
+
+    def run(self, function: Callable[[], None], helpers: int) -> None:
+        """Call the function here and in each helper that comes before it returns; wait for no others."""
+        with self._lock:
+            self._asked += helpers
+            self._start()
+        calls: list[Future[None]] = [Future() for _ in range(helpers)]
+        for call in calls:
+            self._calls.put((call, function))
+        try:
+            function()
+        finally:
+            begun = [call for call in calls if not call.cancel()]
+            errors = [call.exception() for call in begun]
+            with self._lock:
+                self._asked -= helpers
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def _start(self) -> None:
+        while self._started < self._asked:
+            try:
+                threading.Thread(target=self._serve, name="gdfast", daemon=True).start()
+            except RuntimeError:  # the system gives no more: those there are do the work
+                return
+            self._started += 1
+
+    def _serve(self) -> None:
+        while True:
+            call, function = self._calls.get()
+            if call.set_running_or_notify_cancel():
+                try:
+                    function()
+                except BaseException as error:
+                    call.set_exception(error)
+                else:
+                    call.set_result(None)
+            del call, function  # they hold the data
+
+
+@cache
+def _pool(process: int) -> _Pool:  # noqa: ARG001
+    """That of a process: a fork leaves its parent's threads behind, and the locks in any state."""
+    return _Pool()

@@ -1,0 +1,245 @@
+"""Threads: how many there are, and that neither forks nor the end of the process disturb them."""
+
+import os
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gdfast as gd
+from gdfast import _backends
+from gdfast._threads import in_threads
+from gdfast.problem import useful_threads
+
+TASKS = Path("/proc/self/task")  # this process's threads, on Linux
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+lists_tasks = pytest.mark.skipif(
+    not TASKS.is_dir(), reason="this system does not list the threads of a process"
+)
+
+# What the programs below begin with: a fit that is worth several threads, and its digest on one.
+START = """
+import os, signal, threading, time, warnings
+import numpy as np
+import gdfast as gd
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: forks of processes with threads
+X = np.random.default_rng(0).standard_normal((9_000, 16))
+
+def digest(threads, epochs=4):
+    return gd.fit(X, X[:, 0], epochs=epochs, backend={backend!r}, threads=threads).digest
+
+def tasks():
+    return set(os.listdir("/proc/self/task"))
+
+def fit_on():
+    while True:
+        assert digest(3) == expected
+
+expected = digest(1)
+"""
+
+
+@pytest.fixture
+def run(python, backend):
+    """Run a program after START, and return what it printed."""
+
+    def run(program, **environ):
+        return python(START.format(backend=backend) + textwrap.dedent(program), **environ)
+
+    return run
+
+
+def test_the_same_bits_from_any_number(backend):
+    X = np.random.default_rng(0).standard_normal((9_000, 16))
+    for options in ({}, {"batch_size": 4608, "seed": 3}):
+        digests = {
+            gd.fit(X, X[:, :3], epochs=3, backend=backend, threads=threads, **options).digest
+            for threads in range(1, 6)
+        }
+        assert len(digests) == 1
+
+
+@lists_tasks
+def test_threads_are_kept(run):
+    """As many as were ever asked for, beside the caller."""
+    said = run("""
+        before = tasks()
+        for threads in (1, 3, 3, 2, 4):
+            assert digest(threads) == expected
+            print(len(tasks() - before))
+    """)
+    assert said.split() == ["0", "2", "2", "2", "3"]
+
+
+def test_fits_at_the_same_time(run):
+    """Each has the bits of its own, whoever helps."""
+    assert run("""
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(5) as pool:
+            print({*pool.map(digest, [2, 3, 1, 5, 4] * 6)} == {expected})
+    """)
+
+
+@forks
+def test_forks_while_others_fit(run):
+    """A child fits with threads of its own, and so does the child of a child."""
+    said = run("""
+        for _ in range(2):
+            threading.Thread(target=fit_on, daemon=True).start()
+
+        def child(work):
+            process = os.fork()
+            if process == 0:
+                signal.alarm(60)
+                os._exit(0 if work() else 1)
+            return os.waitpid(process, 0)[1] == 0
+
+        for _ in range(10):
+            print(child(lambda: digest(3) == expected and child(lambda: digest(2) == expected)))
+    """)
+    assert said.split() == ["True"] * 10
+
+
+@forks
+def test_processes_after_a_fit(run):
+    assert (
+        run("""
+        from multiprocessing import get_context
+        assert digest(3) == expected
+        with get_context("fork").Pool(2) as pool:
+            print({*pool.map(digest, [1, 2, 3, 4], chunksize=1)} == {expected})
+        """)
+        == "True"
+    )
+
+
+def test_the_end_waits_for_no_fit(run):
+    said = run("""
+        for _ in range(2):
+            threading.Thread(target=fit_on, daemon=True).start()
+        time.sleep(0.1)
+        print("over")
+    """)
+    assert said == "over"
+
+
+def test_a_fit_outlives_the_main_thread(run):
+    """Python starts no threads then: those there are do the work."""
+    said = run("""
+        def late():
+            threading.main_thread().join()
+            print(digest(3) == expected)
+        threading.Thread(target=late).start()
+    """)
+    assert said == "True"
+
+
+@lists_tasks
+def test_the_system_gives_no_more_threads(run):
+    said = run("""
+        import re, resource
+        used = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
+        stack = threading.stack_size(1 << 28) or 1 << 28
+        resource.setrlimit(resource.RLIMIT_AS, ((used << 10) + (4 << 20),) * 2)
+        before = tasks()
+        print(digest(3) == expected, tasks() == before)
+    """)
+    assert said == "True True"
+
+
+@lists_tasks
+def test_signals_are_for_the_others(python):
+    """The C++ backend's threads take none but those of their own faults."""
+    said = python(
+        START.format(backend="cpp")
+        + textwrap.dedent("""
+        import re
+        before = tasks()
+        digest(3)
+        for task in tasks() - before:
+            status = open(f"/proc/self/task/{task}/status").read()
+            blocked = int(re.search(r"SigBlk:\\s+(\\w+)", status)[1], 16)
+            print(*(s.name for s in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF, signal.SIGSEGV)
+                    if blocked >> s - 1 & 1))
+    """)
+    )
+    assert said.splitlines() == ["SIGINT SIGTERM SIGPROF"] * 2
+
+
+def test_threads_keep_denormals(run):
+    """Those started while another library has numbers flushed to zero."""
+    said = run("""
+        from gdfast import _core
+        X *= 2.0**-520
+        standard = digest(1)
+        _core.set_float_mode(_core.standard_float_mode | 0x8040)
+        print(digest(3) == standard)
+    """)
+    assert said == "True"
+
+
+def test_an_error_is_the_callers():
+    def work(part):
+        if part.start == 3:
+            raise MemoryError("in part 3")
+
+    parts = [slice(i, i + 1) for i in range(4)]
+    for threads in (1, 2, 4):
+        with pytest.raises(MemoryError, match="in part 3"):
+            in_threads(work, parts, threads)
+
+
+def test_nothing_is_kept_of_the_data(run):
+    said = run("""
+        import gc, weakref
+        from gdfast._threads import in_threads
+        class Data: pass
+        data, came = Data(), threading.Barrier(2)
+        seen = weakref.ref(data)
+        in_threads(lambda part, data=data: came.wait(60), [slice(0), slice(1)], 2)
+        del data
+        in_threads(lambda part: came.wait(60), [slice(0), slice(1)], 2)
+        print(seen())
+    """)
+    assert said == "None"
+
+
+def test_small_work_stays_on_one():
+    assert useful_threads(4, 100, 10, 1) == 1
+    assert useful_threads(4, 100_000, 10, 1) == 4
+    assert useful_threads(4, 1000, 10, 1) == 1
+    assert useful_threads(4, 1000, 10, 100) == 4
+
+
+def test_the_variable(monkeypatch):
+    monkeypatch.delenv("GDFAST_THREADS", raising=False)
+    at_hand = _backends.default_threads()
+    assert 1 <= at_hand <= os.cpu_count()
+    assert f"{at_hand} processors at hand" in gd.show_config()
+    monkeypatch.setenv("GDFAST_THREADS", "")
+    assert _backends.default_threads() == at_hand
+    monkeypatch.setenv("GDFAST_THREADS", "7")
+    assert _backends.default_threads() == 7
+    assert "7 from the variable GDFAST_THREADS" in gd.show_config()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " "])
+def test_the_variable_must_be_a_number(monkeypatch, value):
+    monkeypatch.setenv("GDFAST_THREADS", value)
+    with pytest.raises(
+        ValueError, match=f"GDFAST_THREADS must be a positive integer, not '{value}'"
+    ):
+        gd.fit([[1.0], [2.0]], [1.0, 2.0])
+    gd.fit([[1.0], [2.0]], [1.0, 2.0], threads=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no processes")
+def test_the_processors_at_hand(python):
+    said = python(
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from gdfast import _backends; print(_backends.default_threads())",
+        GDFAST_THREADS="",
+    )
+    assert said == "1"
