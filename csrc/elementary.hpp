@@ -39,8 +39,8 @@ inline double exp(double x) {
     const double middle = (1.0 / 720 + 1.0 / 5040 * r) + (1.0 / 40320 + 1.0 / 362880 * r) * r2;
     const double high = (1.0 / 3628800 + 1.0 / 39916800 * r) + (1.0 / 479001600 + 1.0 / 6227020800 * r) * r2;
     const double p = low + (middle + high * r4) * r4;
-    const auto exponent = static_cast<std::int64_t>(static_cast<std::uint64_t>(bits(t)) << 52);
-    return (1.0 + (r + p * r2)) * from_bits(exponent + one_bits);
+    const std::uint64_t exponent = static_cast<std::uint64_t>(bits(t)) << 52; // unsigned, lest it overflow for NaN
+    return (1.0 + (r + p * r2)) * from_bits(static_cast<std::int64_t>(exponent + std::uint64_t(one_bits)));
 }
 
 // e^(a - b), what the difference rounds off included.
@@ -56,7 +56,8 @@ inline double exp_of_difference(double a, double b) {
 inline double log1p(double x) {
     constexpr std::int64_t half_root_bits = 0x3FE6A09E667F3BCD;
     const double y = 1.0 + x;
-    const std::int64_t shifted = bits(y) - half_root_bits + one_bits;
+    constexpr auto offset = std::uint64_t(one_bits - half_root_bits); // unsigned, lest it overflow for NaN
+    const auto shifted = static_cast<std::int64_t>(static_cast<std::uint64_t>(bits(y)) + offset);
     const std::int64_t exponent = (shifted >> 52) - 1023;
     const auto k = static_cast<double>(exponent);
     const double fraction = from_bits((shifted & 0x000FFFFFFFFFFFFF) + half_root_bits) - 1.0;

@@ -70,8 +70,9 @@ public:
 
     index features() const { return features_; }
     index count() const { return count_; }
-    // The v-th vector of the last group, and 0 behind the last feature.
-    Vector<T> inside_last(Vector<T> x, index v) const { return last_[v] ? x : Vector<T>{}; }
+
+    // The v-th vector of the last group, with 0 behind the features.
+    Vector<T> within(Vector<T> x, index v) const { return last_[v] ? x : Vector<T>{}; }
 
 private:
     index features_;

@@ -7,6 +7,8 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
+#include <functional>
+#include <numeric>
 #include <thread>
 #include <tuple>
 #include <type_traits>
@@ -16,8 +18,42 @@ namespace py = pybind11;
 namespace gdfast {
 namespace {
 
+// A C-contiguous array of numpy's, borrowed while it is an argument. (Each py::array_t makes an array before it is
+// given its own.)
 template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+class Array {
+public:
+    bool load(py::handle given) {
+        array_ = given;
+        return py::array_t<T, py::array::c_style>::check_(given);
+    }
+
+    py::handle handle() const { return array_; }
+    const T *data() const { return reinterpret_cast<const T *>(proxy()->data); }
+
+    T *mutable_data() const {
+        if (!py::detail::check_flags(array_.ptr(), py::detail::npy_api::NPY_ARRAY_WRITEABLE_)) {
+            throw std::domain_error("array is not writeable");
+        }
+        return reinterpret_cast<T *>(proxy()->data);
+    }
+
+    index shape(int axis) const {
+        if (axis >= proxy()->nd) {
+            throw std::invalid_argument("an array has too few axes");
+        }
+        return proxy()->dimensions[axis];
+    }
+
+    index size() const {
+        return std::accumulate(proxy()->dimensions, proxy()->dimensions + proxy()->nd, index(1), std::multiplies<>());
+    }
+
+private:
+    const py::detail::PyArray_Proxy *proxy() const { return py::detail::array_proxy(array_.ptr()); }
+
+    py::handle array_;
+};
 
 using Fields = std::vector<double>; // of a record
 
@@ -96,7 +132,7 @@ auto data_of(const Arrays &X, const Array<T> &y, const Array<T> &weights) {
 }
 
 template <class T>
-T *data_or_null(Array<T> &array) {
+T *data_or_null(const Array<T> &array) {
     return array.size() > 0 ? array.mutable_data() : nullptr;
 }
 
@@ -169,6 +205,46 @@ void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> pa
     rule_->step(state, grad.data(), Numbers<T>{numbers.data(), 1, numbers.size(), 0}.of(1));
 }
 
+// Minimises a function of Python's, which returns its value and its gradient: from path[first], where the gradient is
+// grad, to the end of the path. gdfast/_backends/_loops.py has the same.
+template <class T>
+std::tuple<index, int> minimize_function(const py::object &fun, const std::string &rule, const Fields &rule_fields,
+                                         Array<T> x, Array<T> grad, Array<T> slots, const Array<T> &numbers, double tol,
+                                         double bound, Array<T> path, Array<T> values, index first) {
+    using Gradient = py::array_t<T, py::array::forcecast>;
+    const auto rule_ = Formulas<T>::rule(rule, rule_fields);
+    const index d = x.size();
+    const index end = path.shape(0) - 1;
+    T *const at = x.mutable_data();
+    T *const g = grad.mutable_data();
+    T *const value = values.mutable_data();
+    State<T> state{at, data_or_null(slots), nullptr, nullptr, Shape::dense(1, d - 1, true), 0, 0};
+    const Numbers<T> coming{numbers.data(), numbers.shape(0), numbers.shape(1), 0};
+    const auto within = [](const T *v, index size, double limit) {
+        return std::all_of(v, v + size, [limit](T a) { return std::abs(a) <= T(limit); });
+    };
+    for (index k = first; k < end; ++k) {
+        if (within(g, d, tol)) {
+            return {k, static_cast<int>(Status::tol)};
+        }
+        {
+            const StandardFloats standard;
+            rule_->step(state, g, coming.of(k + 1 - first));
+        }
+        std::copy_n(at, d, path.mutable_data() + (k + 1) * d);
+        const py::tuple both = fun(x.handle());
+        value[k + 1] = both[0].template cast<T>();
+        const Gradient gradient{py::object(both[1])};
+        for (index j = 0; j < d; ++j) {
+            g[j] = gradient.at(j);
+        }
+        if (!(within(at, d, bound) && within(g, d, bound) && within(value + k + 1, 1, bound))) {
+            return {k + 1, static_cast<int>(Status::diverged)};
+        }
+    }
+    return {end, static_cast<int>(Status::ran)};
+}
+
 template <class Arrays, class T>
 void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index threads) {
     const auto matrix = matrix_of(X);
@@ -198,11 +274,22 @@ void bind(py::module_ &m) {
     define(m, "sum", &sum_of_arrays<SparseArrays<T>, T>);
     define(m, "mean_loss", &mean_loss_of_arrays<T>);
     define(m, "step", &step_arrays<T>);
+    define(m, "minimize", &minimize_function<T>);
     define(m, "predict", &predict_arrays<Array<T>, T>);
     define(m, "predict", &predict_arrays<SparseArrays<T>, T>);
 }
 
 } // namespace
+} // namespace gdfast
+
+template <class T>
+struct py::detail::type_caster<gdfast::Array<T>> {
+    PYBIND11_TYPE_CASTER(gdfast::Array<T>, handle_type_name<array_t<T>>::name);
+
+    bool load(handle source, bool) { return value.load(source); }
+};
+
+namespace gdfast {
 
 PYBIND11_MODULE(GDFAST_MODULE, m, py::mod_gil_not_used()) {
     m.doc() = "The C++ kernels of gdfast.";

@@ -40,11 +40,11 @@ public:
     void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
         if constexpr (vectors<T> == 1) { // there are registers for all sums at once
             Vector<T> a[group] = {}, b[pairs] = {};
-            each([&](index i, index v, const auto &inside) {
+            each([&](index i, index v, const auto &within) {
                 const Vector<T> w = get(i);
                 Vector<T> y[group];
                 unrolled<group>([&](auto r) {
-                    y[r] = inside(load(x[r] + i * width<T>), v);
+                    y[r] = within(load(x[r] + i * width<T>), v);
                     a[r] += y[r] * w;
                     unrolled<r>([&](auto q) { b[pair<r, q>] += y[r] * y[q]; });
                 });
@@ -62,8 +62,8 @@ public:
     // w + c x for R rows in turn.
     template <index R>
     void add(const T *const *x, const T *c) {
-        change([=](Vector<T> w, const auto &load_from) {
-            unrolled<R>([&](auto r) { w = w + c[r] * load_from(x[r]); });
+        change([=](Vector<T> w, const auto &of) {
+            unrolled<R>([&](auto r) { w = w + of(x[r], c[r]); });
             return w;
         });
     }
@@ -71,8 +71,8 @@ public:
     // w - c x for R rows in turn.
     template <index R>
     void subtract(const T *const *x, const T *c) {
-        change([=](Vector<T> w, const auto &load_from) {
-            unrolled<R>([&](auto r) { w = w - c[r] * load_from(x[r]); });
+        change([=](Vector<T> w, const auto &of) {
+            unrolled<R>([&](auto r) { w = w - of(x[r], c[r]); });
             return w;
         });
     }
@@ -96,8 +96,8 @@ private:
         }
     }
 
-    // Calls f(i, v, inside) for the i-th vector of a row, the v-th of its group; inside(x, v) is x, and 0 behind the
-    // last feature. What is behind it stays 0 here: 0 times infinity would not.
+    // Calls f(i, v, within) for the i-th vector of a row, the v-th of its group; `within` makes 0 of what stands behind
+    // the features.
     template <class F>
     void each(const F &f) const {
         const auto whole_group = [&](auto g) {
@@ -111,8 +111,7 @@ private:
             }
         }
         unrolled<vectors<T>>([&](auto v) {
-            f((groups_of() - 1) * vectors<T> + v, v,
-              [this](Vector<T> x, index u) { return groups_.inside_last(x, u); });
+            f((groups_of() - 1) * vectors<T> + v, v, [this](Vector<T> x, index u) { return groups_.within(x, u); });
         });
     }
 
@@ -120,8 +119,8 @@ private:
 
     template <index R, class Other>
     void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
-        each([&](index i, index v, const auto &inside) {
-            const auto load_from = [&](const T *start) { return inside(load(start + i * width<T>), v); };
+        each([&](index i, index v, const auto &within) {
+            const auto load_from = [&](const T *start) { return within(load(start + i * width<T>), v); };
             const Vector<T> w = other(i, load_from);
             unrolled<R>([&](auto r) { a[r * vectors<T> + v] += load_from(x[r]) * w; });
         });
@@ -131,11 +130,11 @@ private:
         return [x](index, const auto &load_from) { return load_from(x); };
     }
 
+    // Behind the features the products are 0 even where c is not finite: there the weights stay 0.
     template <class F>
     void change(const F &f) {
-        each([&](index i, index v, const auto &inside) {
-            const auto load_from = [&](const T *start) { return inside(load(start + i * width<T>), v); };
-            set(i, inside(f(get(i), load_from), v));
+        each([&](index i, index v, const auto &within) {
+            set(i, f(get(i), [&](const T *x, T c) { return within(c * load(x + i * width<T>), v); }));
         });
     }
 

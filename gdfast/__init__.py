@@ -6,14 +6,12 @@
 (1.0, [9.0])
 """
 
-from gdfast import datasets, losses, plot, schedules
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gdfast import losses, schedules
 from gdfast._backends import backends
-from gdfast._compare import Comparison, compare
-from gdfast._config import show_config
 from gdfast._fit import fit
-from gdfast._minimize import minimize, scipy_method
-from gdfast._stepper import Stepper
-from gdfast._stream import fit_stream
 from gdfast.errors import BackendError, DivergenceError
 from gdfast.optimizers import (
     ASGD,
@@ -30,6 +28,14 @@ from gdfast.optimizers import (
     Rprop,
 )
 from gdfast.results import FitResult, History, MinimizeResult, load
+
+if TYPE_CHECKING:
+    from gdfast import datasets, plot
+    from gdfast._compare import Comparison, compare
+    from gdfast._config import show_config
+    from gdfast._minimize import minimize, scipy_method
+    from gdfast._stepper import Stepper
+    from gdfast._stream import fit_stream
 
 __version__ = "0.1.0"
 
@@ -66,3 +72,29 @@ __all__ = [
     "scipy_method",
     "show_config",
 ]
+
+# What not every program needs is imported when it is first asked for: name -> the module that it is, or is in.
+_LATER = {
+    "Comparison": "_compare",
+    "Stepper": "_stepper",
+    "compare": "_compare",
+    "datasets": "datasets",
+    "fit_stream": "_stream",
+    "minimize": "_minimize",
+    "plot": "plot",
+    "scipy_method": "_minimize",
+    "show_config": "_config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    found = module if _LATER[name] == name else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -11,7 +11,7 @@ from gdfast._floats import denormals_kept
 
 
 def show_config() -> str:
-    """Describe the versions, backends, threads and floating-point mode in use.
+    """Describe the versions, backends, instructions, threads and floating-point mode in use.
 
     Returns
     -------
@@ -40,10 +40,13 @@ def config() -> dict[str, Any]:
         found = importlib.util.find_spec(name) is not None
         versions[name] = metadata.version(name) if found else "not installed"
     extension = {}
-    if _backends.why_not("cpp") is None:
+    backends = _backends.backends()
+    if backends["cpp"] == "available":
         from gdfast import _core
+        from gdfast._backends import _cpp, _isa
 
         extension["extension"] = _core.build
+        extension["instructions"] = f"{_cpp.ISA} of {', '.join(_isa.built())}"
     flushed = "flushed to zero by another library in this process"
     threads, source = _backends.threads_and_source()
     return {
@@ -55,5 +58,5 @@ def config() -> dict[str, Any]:
         "GDFAST_BACKEND": os.environ.get("GDFAST_BACKEND") or "not set",
         "threads": f"{threads} {source}",
         "denormals": "kept" if denormals_kept() else flushed,
-        "backends": _backends.backends(),
+        "backends": backends,
     }

@@ -1,9 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
+_Record = Any  # a NamedTuple of numbers
 _Matrix = _Array | tuple[_Array, _Array, _Array, int]
 
 build: str
@@ -19,9 +20,9 @@ def descend(
     y: _Array,
     weights: _Array,
     loss: str,
-    loss_fields: Sequence[float],
+    loss_fields: _Record,
     rule: str,
-    rule_fields: Sequence[float],
+    rule_fields: _Record,
     outputs: int,
     fit_intercept: bool,
     batch_size: int,
@@ -52,21 +53,35 @@ def sum(
     y: _Array,
     weights: _Array,
     loss: str,
-    loss_fields: Sequence[float],
+    loss_fields: _Record,
     outputs: int,
     params: _Array,
     grad: _Array,
     threads: int,
 ) -> float: ...
 def mean_loss(
-    predictions: _Array, y: _Array, weights: _Array, loss: str, loss_fields: Sequence[float]
+    predictions: _Array, y: _Array, weights: _Array, loss: str, loss_fields: _Record
 ) -> float: ...
 def step(
     rule: str,
-    rule_fields: Sequence[float],
+    rule_fields: _Record,
     params: _Array,
     grad: _Array,
     slots: _Array,
     numbers: _Array,
 ) -> None: ...
+def minimize(
+    fun: Callable[[_Array], tuple[float, _Array]],
+    rule: str,
+    rule_fields: _Record,
+    x: _Array,
+    grad: _Array,
+    slots: _Array,
+    numbers: _Array,
+    tol: float,
+    bound: float,
+    path: _Array,
+    values: _Array,
+    first: int,
+) -> tuple[int, int]: ...
 def predict(X: _Matrix, params: _Array, out: _Array, threads: int) -> None: ...

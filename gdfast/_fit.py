@@ -3,8 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,7 +25,7 @@ from gdfast.matrices import (
 )
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
-from gdfast.problem import Array, Log, Problem, State
+from gdfast.problem import Array, Log, Problem, State, fresh_slots
 from gdfast.results import FitResult
 from gdfast.schedules import OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
@@ -35,8 +34,7 @@ from gdfast.targets import Coding, check_numbers, coding
 DIVERGENCE_FACTOR = 1e6
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How to train: the arguments of `fit` that are not data."""
 
     loss: Loss
@@ -59,6 +57,8 @@ class Options:
 
     def check_representable(self, dtype: np.dtype[Any]) -> None:
         """Check that float32, if that is the dtype of X, can hold the numbers."""
+        if dtype == np.float64:
+            return
         if self.clip_norm < float(np.finfo(dtype).max):  # above, nothing is clipped
             check_representable("clip_norm", self.clip_norm, dtype)
         for name, number in (self.loss._asdict() | self.penalty._asdict()).items():
@@ -66,7 +66,7 @@ class Options:
         _rates.check_numbers(self.optimizer, dtype, "X")
 
 
-@standard()
+@standard
 def fit(
     X: ArrayLike,
     y: ArrayLike,
@@ -232,19 +232,15 @@ def fit(
     )
     matrix = as_matrix(X, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
-    targets = coding(y, options.loss, rows, dtype)
-    given = Rows(
-        matrix,
-        targets.encode(y, "y", rows, dtype),
-        as_weights(sample_weight, rows, dtype),
-    )
+    targets, coded = coding(y, options.loss, rows, dtype)
+    given = Rows(matrix, coded, as_weights(sample_weight, rows, dtype))
     start = initial_params(coef_init, intercept_init, targets, features, dtype)
     training, held_out = split(given, validation, options.seed, targets)
     run = begin(engine, options, training, targets, feature_names(X), start, held_out=held_out)
     return finish(run, options)
 
 
-@standard()
+@standard
 def partial(
     state: Continued | None,
     X: ArrayLike,
@@ -272,19 +268,16 @@ def partial(
     dtype = None if state is None else state.params.dtype
     matrix = as_matrix(X, "X", dtype, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
-    targets = coding(y, asked.loss, rows, dtype) if state is None else state.targets
     names = feature_names(X)
-    if state is not None:
-        _check_continues(state, asked, features, names, np.shape(y)[1:])
-    data = Rows(
-        matrix,
-        targets.encode(y, "y", rows, dtype),
-        as_weights(sample_weight, rows, dtype),
-    )
     if state is None:
+        targets, coded = coding(y, asked.loss, rows, dtype)
         start = initial_params(coef_init, intercept_init, targets, features, dtype)
     else:
+        _check_continues(state, asked, features, names, np.shape(y)[1:])
+        targets = state.targets
+        coded = targets.encode(y, "y", rows, dtype)
         start, names = state.params.copy(), state.names or names
+    data = Rows(matrix, coded, as_weights(sample_weight, rows, dtype))
     run = begin(engine, asked, data, targets, names, start, before=state)
     return finish(run, asked), run.handed_on()
 
@@ -372,10 +365,9 @@ def begin(
         threads=options.threads,
     )
     if before is None:
-        initial = np.array(problem.rule.initial, dtype)[:, None]
         state = State(
             params=start,
-            slots=np.full((len(initial), len(start)), initial),
+            slots=fresh_slots(problem.rule, len(start), dtype),
             total=np.zeros(len(start) if options.averaged else 0),
             start=start.copy(),
         )
@@ -391,7 +383,7 @@ def begin(
         steps_before=state.steps,
     )
     if options.batch_size is not None and options.clip_norm == math.inf:
-        problem = replace(problem, fused=_fused(problem, record, pace, options.averaged, epochs))
+        problem = problem._replace(fused=_fused(problem, record, pace, options.averaged, epochs))
     if epochs == 0:
         check_finite(data.X, "X")
         if held_out is not None:
@@ -416,7 +408,7 @@ def begin(
         ),
         origin=start.copy(),
         lr=np.empty(epochs, dtype),
-        val_loss=np.full(0 if held_out is None else epochs, np.nan, dtype),
+        val_loss=np.empty(0, dtype) if held_out is None else np.full(epochs, np.nan, dtype),
         seconds=np.empty(epochs),
         traced=options.traced,
         reference=reference,
@@ -429,14 +421,15 @@ def finish(run: Run, options: Options) -> FitResult:
     watched = Patience(options.patience, 0.0 if options.batch_size is None else options.tol)
     stop_reason = run.all_epochs(options.epochs, watched, options.callback, options.progress)
     result = run.result(stop_reason, None if stop_reason == "tol" else watched.best)
-    if not (np.isfinite(result.coef).all() and np.isfinite(result.intercept).all()):
+    unscaled = run.scaling is not None or options.averaged
+    if unscaled and not (np.isfinite(result.coef).all() and np.isfinite(result.intercept).all()):
         raise ValueError(
             f"the weights for the unscaled X overflow {dtype}: multiply X, or divide y, by a constant"
         )
     if options.epochs:
         # The losses of small batches stay above the best by noise; those of the full batch have no reason to rise.
         before, after = map(run.problem.penalty_of, (run.origin, run.state.params))
-        first, last = result.history.loss[[0, -1]].tolist()
+        first, last = float(result.history.loss[0]), float(result.history.loss[-1])
         start, end = max(first, run.reference) + before, last + after
         if run.reference > 0 and end > (1.5 if run.problem.full_batch else 10) * start:
             penalised = ", penalties included" if after > 0 else ""
@@ -452,9 +445,11 @@ def _reference(
     engine: _backends.Backend, options: Options, data: Rows, outputs: int, start: Array | None
 ) -> float:
     """The loss by which divergence is judged: the larger of those of predicting 0 and of the initial weights."""
-    models = [None, start] if start is not None and start.any() else [None]
-    threads = options.threads
-    return max(float(model_loss(engine, options.loss, data, outputs, m, threads)) for m in models)
+    loss, threads = options.loss, options.threads
+    reference = float(model_loss(engine, loss, data, outputs, None, threads))
+    if start is not None and np.count_nonzero(start):
+        reference = max(reference, float(model_loss(engine, loss, data, outputs, start, threads)))
+    return reference
 
 
 def checked(
@@ -522,21 +517,23 @@ def initial_params(
     dtype: np.dtype[Any],
 ) -> Array:
     """The weights and intercepts to start from."""
-    start = np.empty((targets.outputs, features + 1), dtype)
-    start[:, :-1] = as_coef(coef, "coef_init", (*targets.shape, features), dtype)
-    start[:, -1] = as_coef(intercept, "intercept_init", targets.shape, dtype)
-    return start.ravel()
+    start = np.zeros((targets.outputs, features + 1), dtype)
+    if coef is not None:
+        start[:, :-1] = as_coef(coef, "coef_init", (*targets.shape, features), dtype)
+    if intercept is not None:
+        start[:, -1] = as_coef(intercept, "intercept_init", targets.shape, dtype)
+    return start.reshape(-1)
 
 
 def _schedule(
     engine: _backends.Backend, problem: Problem, record: Optimizer, reference: float
 ) -> Schedule:
     """The rates that the record asks for, for this problem."""
-    lr, stability = record.lr, record.stability
-    if isinstance(lr, OpenLoop):
-        return lr.for_loss(problem.loss)
+    lr = record.lr
     if not isinstance(lr, str):
-        return _rates.schedule(lr)
+        given = _rates.schedule(lr)
+        return given.for_loss(problem.loss) if isinstance(given, OpenLoop) else given
+    stability = record.stability
     assert stability is not None  # else a record does not take "auto"
     schedule = _rates.auto(engine, problem, stability, reference)
     check_representable("lr", schedule.lr, problem.dtype)

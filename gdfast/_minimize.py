@@ -16,10 +16,10 @@ from gdfast._rates import Pace
 from gdfast._run import stops
 from gdfast.checks import check_int, check_number
 from gdfast.errors import DivergenceError
-from gdfast.matrices import as_point
+from gdfast.matrices import all_within, as_point
 from gdfast.optimizers import Optimizer, Rate
-from gdfast.problem import DIVERGED, TOL, Array
-from gdfast.results import MinimizeResult
+from gdfast.problem import DIVERGED, TOL, Array, fresh_slots
+from gdfast.results import MinimizeResult, frozen
 from gdfast.schedules import ClosedLoop
 
 # `status`, as in scipy where it has a number.
@@ -42,7 +42,8 @@ class Function:
 
     def __init__(self, fun: Any, jac: Any, x: Array) -> None:
         self.fun, self.jac = fun, jac
-        self.d, self.dtype = len(x), x.dtype
+        self.shape, self.dtype = x.shape, x.dtype
+        self.narrow = x.dtype != np.float64
         self.calls = self.gradients = 0
 
     def __call__(self, x: Array) -> tuple[Any, Array]:
@@ -53,10 +54,10 @@ class Function:
             error.add_note(f"at x = {x}")
             raise
         self.gradients += 1
-        if self.dtype == np.float64:
-            return value, gradient
-        with np.errstate(over="ignore"):
-            return self.dtype.type(value), gradient.astype(self.dtype)
+        if self.narrow:
+            with np.errstate(over="ignore"):
+                return self.dtype.type(value), gradient.astype(self.dtype)
+        return value, gradient
 
     def _both(self, x: Array) -> tuple[float, Array]:
         if self.jac is True:
@@ -80,12 +81,16 @@ class Function:
         g = np.asarray(gradient)
         if g.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers; it is {gradient!r}")
-        if g.shape != (self.d,) and not (g.size == 1 == self.d):
-            raise ValueError(f"{name} has shape {g.shape}, x has shape ({self.d},)")
-        return g.reshape(self.d)
+        if g.shape != self.shape:
+            if not (g.size == 1 and self.shape == (1,)):
+                raise ValueError(f"{name} has shape {g.shape}, x has shape {self.shape}")
+            g = g.reshape(1)
+        return g
 
 
 def _value(value: Any) -> float:
+    if isinstance(value, float):
+        return float(value)
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "fiub":
         raise TypeError(f"fun(x) must be a real number; it is {value!r}")
@@ -103,7 +108,7 @@ def _numerical_gradient(fun: Callable[[Array], float], x: Array) -> Array:
     return gradient
 
 
-@standard()
+@standard
 def minimize(
     fun: Callable[..., Any],
     x0: ArrayLike,
@@ -195,16 +200,16 @@ def minimize(
     _rates.check_numbers(record, dtype, "x0")
     value, gradient = function(x)
     grad = gradient.astype(dtype)
-    with np.errstate(over="ignore"):
-        limit = dtype.type(tol)
-    if not (np.isfinite(value) and np.isfinite(grad).all()):
+    largest = np.finfo(dtype).max
+    limit = dtype.type(min(tol, float(largest)))
+    if not (math.isfinite(value) and all_within(grad, largest)):
         raise ValueError(
             f"at x0 = {x} f is {value} and its gradient {grad}: start where both are finite"
         )
     path = np.empty((maxiter + 1, d), dtype)
     values = np.empty(maxiter + 1, dtype)
     path[0], values[0] = x, value
-    slots = np.tile(np.array(record.rule.initial, dtype)[:, None], d)
+    slots = fresh_slots(record.rule, d, dtype)
     pace = Pace(record, schedule, 1, dtype)
     one_by_one = callback is not None or pace.heeds
     compiled = jitted and engine.NAME == "numba"
@@ -212,7 +217,8 @@ def minimize(
 
     def result(status: int, made: int) -> MinimizeResult:
         unseen = made if compiled else 0  # calls from compiled code
-        return MinimizeResult(
+        return frozen(
+            MinimizeResult,
             x=path[made].copy(),
             fun=float(values[made]),
             jac=grad.copy(),
@@ -241,7 +247,7 @@ def minimize(
                 slots,
                 pace.coming(made, last - made) if last > made else np.empty((1, 1), dtype),
                 limit,
-                np.finfo(dtype).max,
+                largest,
                 path[: last + 1],
                 values,
                 first,
@@ -250,9 +256,9 @@ def minimize(
             if compiled:
                 error.add_note(f"at x = {x}")
             raise
-        if why == TOL or (why != DIVERGED and (np.abs(grad) <= limit).all()):
+        if why == TOL or (why != DIVERGED and all_within(grad, limit)):
             status = REACHED
-        elif why == DIVERGED or not np.isfinite(slots).all():
+        elif why == DIVERGED or not all_within(slots, largest):
             advice, stable = optimizers.advice(record, x, slots), None
             if not advice and values[made] == -np.inf:
                 advice = "f seems unbounded below"
@@ -297,7 +303,7 @@ def _highest_rate(pace: Pace, steps: int) -> float:
     """The largest rate of so many steps."""
     if isinstance(pace.schedule, ClosedLoop):  # these only lower the rate
         return float(pace.schedule.start().rate)
-    return float(pace.rates(np.arange(steps)).max())
+    return float(pace.rates(0, steps).max())
 
 
 @np.errstate(all="ignore")

@@ -1,14 +1,14 @@
 """The rates of a run, and which are safe by the curvature of the loss on the data: in the canonical order."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdfast import order
 from gdfast._backends import Backend
-from gdfast.checks import check_representable
+from gdfast.checks import check_representable, record_of
 from gdfast.csr import Csr
 from gdfast.elementary import log, where
 from gdfast.losses import HalfSquaredError
@@ -33,29 +33,31 @@ class Pace:
     epochs_before: int = 0  # and steps: those of the runs that this one continues
     steps_before: int = 0
 
+    heeds: bool = field(init=False)  # the losses change the rates
+    always: Array | None = field(init=False)  # the rate, where it is one
+
     def __post_init__(self) -> None:
-        if isinstance(self.schedule, ClosedLoop) and self.heard is None:
-            self.heard = self.schedule.start()
+        schedule = self.schedule
+        self.always = np.array([schedule.lr]) if isinstance(schedule, Constant) else None
+        self.heeds = False
+        if self.always is None and isinstance(schedule, ClosedLoop):
+            self.heeds = True
+            self.heard = schedule.start() if self.heard is None else self.heard
         first = self.rate(self.epochs_before)
         check_representable("the first rate", first, self.dtype, "the weights")
-
-    @property
-    def heeds(self) -> bool:
-        """Whether the losses change the rates."""
-        return isinstance(self.schedule, ClosedLoop)
 
     def heed(self, loss: float) -> None:
         """Hear the loss of an epoch."""
         assert isinstance(self.schedule, ClosedLoop)
         self.heard = self.schedule.heed(self.heard, loss)
 
-    def rates(self, epochs: Array) -> Array:
-        """The first rate of each of these epochs; one number where all are the same."""
-        schedule = self.schedule
-        if isinstance(schedule, ClosedLoop):
+    def rates(self, first: int, end: int) -> Array:
+        """The first rate of each of the epochs from `first` to before `end`; one number where all are the same."""
+        if self.always is not None:
+            return self.always
+        if self.heeds:
             return np.array([self.heard.rate])
-        if isinstance(schedule, Constant):
-            return np.array([schedule.lr])
+        schedule, epochs = self.schedule, np.arange(first, end)
         assert isinstance(schedule, OpenLoop)
         with np.errstate(all="ignore"):
             return schedule.rates(self._counted(epochs) if schedule.per == "step" else epochs)
@@ -68,20 +70,22 @@ class Pace:
         """The epoch of the step after so many."""
         return self.epochs_before + (steps - self.steps_before) // self.steps_an_epoch
 
+    @np.errstate(all="ignore")
     def coming(self, steps: int, count: int) -> Array:
         """The numbers of the next `count` steps after so many. The last row is for all that follow."""
         schedule = self.schedule
-        with np.errstate(all="ignore"):
-            if isinstance(schedule, OpenLoop) and schedule.per == "step":
-                rates = schedule.rates(np.arange(steps, steps + count))
-            else:
-                epoch = self._epoch(steps)
-                rates = self.rates(np.arange(epoch, self._epoch(steps + count - 1) + 1))
-                if len(rates) > 1:
-                    rates = rates[self._epoch(np.arange(steps, steps + count)) - epoch]
-            if len(rates) == 1 and count > FEW:
-                count = self._unsettled(rates, steps, count)
-            return self._numbers(rates, steps + 1, count)
+        if self.always is not None:
+            rates = self.always
+        elif isinstance(schedule, OpenLoop) and schedule.per == "step":
+            rates = schedule.rates(np.arange(steps, steps + count))
+        else:
+            epoch = self._epoch(steps)
+            rates = self.rates(epoch, self._epoch(steps + count - 1) + 1)
+            if len(rates) > 1:
+                rates = rates[self._epoch(np.arange(steps, steps + count)) - epoch]
+        if len(rates) == 1 and count > FEW:
+            count = self._unsettled(rates, steps, count)
+        return self._numbers(rates, steps + 1, count)
 
     def _numbers(self, rates: Array, first: int, count: int) -> Array:
         """The numbers of so many steps, a row each; one row where they agree whatever the step."""
@@ -102,11 +106,11 @@ class Pace:
     def highest(self, epochs: int) -> float:
         """The highest rate of the next epochs, so many."""
         schedule = self.schedule
-        if isinstance(schedule, ClosedLoop):
+        if self.heeds:
             return float(self.heard.rate)  # they only ever fall
+        if self.always is not None:
+            return float(self.always[0])
         assert isinstance(schedule, OpenLoop)
-        if isinstance(schedule, Constant):
-            return schedule.lr
         first, end = self.epochs_before, self.epochs_before + epochs
         if schedule.per == "step":
             first, end = self._counted(first), self._counted(end)
@@ -119,11 +123,13 @@ class Pace:
 
     def rate(self, epoch: int) -> float:
         """The first rate of an epoch."""
-        return float(self.rates(np.array([epoch]))[0])
+        return float(self.rates(epoch, epoch + 1)[0])
 
 
 def check_numbers(optimizer: Optimizer, dtype: np.dtype[Any], whose: str = "params") -> None:
     """Check that float32, if that is the dtype, can hold an optimizer's numbers."""
+    if dtype == np.float64:
+        return
     for numbers in (vars(optimizer), optimizer.rule._asdict()):
         for name, number in numbers.items():
             if isinstance(number, float):
@@ -134,7 +140,7 @@ def schedule(lr: Rate) -> Schedule:
     """The schedule itself, or a constant one."""
     if isinstance(lr, str):
         raise ValueError(f'lr="{lr}" needs the curvature of data: pass a number or a schedule')
-    return Constant(lr) if isinstance(lr, float) else lr
+    return record_of(Constant, {"lr": lr, "per": "epoch"}) if isinstance(lr, float) else lr
 
 
 def smaller(optimizer: Optimizer, highest: float) -> str:
@@ -261,8 +267,8 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
     `settled`, or after 100.
     """
     n, d = problem.rows.X.shape
-    quadratic = replace(  # its gradient is the matrix times v
-        problem, rows=problem.rows.without_targets(), outputs=1, loss=HalfSquaredError()
+    quadratic = problem._replace(  # its gradient is the matrix times v
+        rows=problem.rows.without_targets(), outputs=1, loss=HalfSquaredError()
     )
     dtype = problem.dtype
     v = _without_pattern(d + 1).astype(dtype)

@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
 from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, useful_threads
-from gdfast.results import FitResult, History, StopReason
+from gdfast.results import FitResult, History, StopReason, frozen
 from gdfast.targets import Coding
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
@@ -46,8 +46,7 @@ class Patience:
         return self.waited >= self.limit
 
 
-@dataclass(frozen=True)
-class Continued:
+class Continued(NamedTuple):
     """What a run hands on to the one that continues it. It can be pickled."""
 
     targets: Coding
@@ -109,23 +108,29 @@ class Run:
         )
         work = len(self.problem.rows.y) * len(self.state.params)
         at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // work)
-        with _bar(epochs, progress) as show:
+        with _bar(epochs) if progress else nullcontext() as show:
             while self.done < epochs:
                 first = self.done
-                before = self.state.params.copy(), self.state.steps
+                steps = self.state.steps
+                start = None if self.held_out is None else self.state.params.copy()
                 status, params = self._advance(min(at_once, epochs - first))
                 lost = status == DIVERGED
-                if self.held_out is not None:
-                    lost |= self._validated(first, params[: self.done - first - lost], *before)
+                if start is not None:
+                    lost |= self._validated(first, params[: self.done - first - lost], start, steps)
                 elapsed = time.perf_counter() - begin
                 since = self.seconds[first - 1] if first else 0.0
                 share = (elapsed - since) / (self.done - first)
-                self.seconds[first : self.done] = since + share * np.arange(
-                    1, self.done - first + 1
+                np.multiply(
+                    np.arange(1.0, self.done - first + 1),
+                    share,
+                    out=self.seconds[first : self.done],
                 )
+                if first:
+                    self.seconds[first : self.done] += since
                 if lost:
                     raise self._divergence()
-                show(float(self.log.loss[first]))
+                if show is not None:
+                    show(float(self.log.loss[first]))
                 if self.pace.heeds:
                     self.pace.heed(self._measured(first)[0])
                 spent = patience.limit is not None and patience.spent(*self._measured(first))
@@ -140,17 +145,17 @@ class Run:
     def _advance(self, epochs: int) -> tuple[int, Array]:
         """Run so many epochs, or fewer; say why they ended, and where, if they are traced, the params were."""
         part = slice(self.done, self.done + epochs)
-        before = self.pace.epochs_before
-        coming = range(before + part.start, before + part.stop)
-        keys = np.empty((epochs, 0), np.uint64)
-        if self.seed is not None:
-            keys = order.round_keys(self.seed, coming)
-        self.lr[part] = self.pace.rates(np.arange(coming.start, coming.stop))
+        first = self.pace.epochs_before + self.done
+        if self.seed is None:
+            keys = np.empty((epochs, 0), np.uint64)
+        else:
+            keys = order.round_keys(self.seed, range(first, first + epochs))
+        self.lr[part] = self.pace.rates(first, first + epochs)
         numbers = self.pace.coming(self.state.steps, epochs * self.pace.steps_an_epoch)
         params = self.log.params[part]
         if self.held_out is not None and not self.traced:
             params = np.empty((epochs, len(self.state.params)), params.dtype)
-        self.log.sums[:] = 0
+        self.log.sums.fill(0)
         log = Log(self.log.loss[part], self.log.grad_norm[part], params, self.log.sums)
         ran, status = self.engine.descend(self.problem, self.state, numbers, keys, log)
         self.done += ran
@@ -217,7 +222,8 @@ class Run:
             coefs, intercepts = self._shaped(
                 self._given(np.vstack([self.origin, self.log.params[: self.done]]))
             )
-        history = History(
+        history = frozen(
+            History,
             loss=self._so_far(self.log.loss),
             val_loss=self._so_far(self.val_loss),
             lr=self._so_far(self.lr),
@@ -226,7 +232,8 @@ class Run:
             coef=coefs,
             intercept=intercepts,
         )
-        return FitResult(
+        return frozen(
+            FitResult,
             coef=coef,
             intercept=float(intercept) if self.targets.single else intercept,
             history=history,
@@ -335,11 +342,8 @@ def stops(callback: Callable[[Any], Any], result: Any) -> bool:
 
 
 @contextmanager
-def _bar(epochs: int, progress: bool) -> Iterator[Callable[[float], None]]:
-    """What shows an epoch's loss as it is done: a bar of tqdm, or nothing."""
-    if not progress:
-        yield lambda _: None
-        return
+def _bar(epochs: int) -> Iterator[Callable[[float], None]]:
+    """What shows an epoch's loss as it is done: a bar of tqdm."""
     try:
         from tqdm.auto import tqdm
     except ImportError as error:

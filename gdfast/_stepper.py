@@ -12,7 +12,7 @@ from gdfast._floats import standard
 from gdfast.checks import check_int, check_number
 from gdfast.matrices import check_finite
 from gdfast.optimizers import Optimizer, Rate
-from gdfast.problem import Array
+from gdfast.problem import Array, fresh_slots
 
 # For so many steps the rates are found at a time, where the schedule does not wait for losses.
 AHEAD = 64
@@ -98,8 +98,7 @@ class Stepper:
         if any(array.dtype != dtype for array in self._arrays):
             raise ValueError("params must be all float32 or all float64")
         _rates.check_numbers(record, dtype)
-        initial = np.array(self._rule.initial, dtype)[:, None]
-        self._slots = [np.tile(initial, array.size) for array in self._arrays]
+        self._slots = [fresh_slots(self._rule, array.size, dtype) for array in self._arrays]
         self._steps_per_epoch = check_int("steps_per_epoch", steps_per_epoch, 1)
         self._pace = _rates.Pace(record, schedule, self._steps_per_epoch, dtype)
         self._numbers = np.empty((0, 0))
@@ -126,7 +125,7 @@ class Stepper:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _engine=_backends.find(state["_engine"]))
 
-    @standard()
+    @standard
     def step(self, grad: ArrayLike | Sequence[ArrayLike]) -> None:
         """Update the params, given their gradient: an array of their shape, or a list of such for a list.
 

@@ -6,7 +6,6 @@ whole, and for the full batch subtrees that are whole (`gdfast.order`). So where
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +26,7 @@ from gdfast.targets import Coding, check_numbers, coding
 Blocks = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
-@standard()
+@standard
 def fit_stream(
     blocks: Blocks,
     *,
@@ -250,7 +249,9 @@ class Labels:
         y = np.broadcast_to(
             values.reshape(-1, *(1 for _ in self.columns)), (len(values), *self.columns)
         )
-        return coding(y.astype(np.result_type(*self.dtypes or [dtype])), self.loss, len(y), dtype)
+        return coding(y.astype(np.result_type(*self.dtypes or [dtype])), self.loss, len(y), dtype)[
+            0
+        ]
 
 
 def _listed(values: set[float]) -> str:
@@ -439,13 +440,13 @@ class Streaming:
         if problem.fused and isinstance(problem.rows.X, Csr) and (l1 != 0 or l2 != 0):
             return _numpy.run(_loops.descend, Lazily(1), problem, state, numbers, keys, log)
         if problem.full_batch:
-            kernels = FullBatch(self, replace(problem, fused=False))
+            kernels = FullBatch(self, problem._replace(fused=False))
             return _numpy.run(_loops.descend, kernels, kernels.problem, state, numbers, keys, log)
         before, dtype = state.steps, problem.dtype
         for e in range(len(keys)):
             start = state.params.copy()
             log.sums[:] = 0
-            self._epoch(problem, state, numbers, before, replace(log, grad_norm=log.grad_norm[e:]))
+            self._epoch(problem, state, numbers, before, log._replace(grad_norm=log.grad_norm[e:]))
             state.start[:] = start
             with np.errstate(all="ignore"):
                 log.loss[e] = order.tree(log.sums) / dtype.type(len(problem.rows.y))
@@ -462,8 +463,7 @@ class Streaming:
         for part in stream_of(problem).parts(whole_batches(size)):
             end = position + len(part.y)
             first, offset = divmod(position, order.BLOCK)
-            some = replace(
-                problem,
+            some = problem._replace(
                 rows=part,
                 batch_size=min(size, len(part.y)),
                 bound=np.inf,  # of the mean loss of the epoch
@@ -494,8 +494,8 @@ class Streaming:
                 first, count = 0, len(part.y)
                 for blocks in tree.subtrees(-(-count // order.BLOCK)):
                     end = min(first + blocks * order.BLOCK, count)
-                    some = replace(
-                        problem, rows=rows.some(part, first, end), batch_size=end - first
+                    some = problem._replace(
+                        rows=rows.some(part, first, end), batch_size=end - first
                     )
                     tree.add(blocks, np.append(*self.engine.total(some, params)))
                     first = end

@@ -1,6 +1,5 @@
 """Checks of single arguments, and the words in which a wrong one is answered."""
 
-import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,8 @@ T = TypeVar("T")
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for a name that is in no table: what was given, the nearest name, the known ones."""
+    import difflib  # needed for this message alone
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -36,17 +37,18 @@ def check_number(
     value: Any,
     low: float,
     high: float,
-    *,
     include_low: bool = True,
     include_high: bool = True,
 ) -> float:
     """A real number within its range."""
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+    number: float = value
+    if type(value) is not float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, not {value!r}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
     inside = (low <= number if include_low else low < number) and (
         number <= high if include_high else number < high
     )
@@ -59,12 +61,14 @@ def check_number(
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer of at least `low`; a float is not one."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    number: int = value
+    if type(value) is not int:
+        if isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, not {value!r}")
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name} must be an integer, not {value!r}") from None
     if number < low or (high is not None and number > high):
         limit = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name}={number} must be {limit}")
@@ -73,7 +77,7 @@ def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """True or False, numpy's included."""
-    if type(value).__name__ not in ("bool", "bool_"):
+    if type(value) is not bool and not isinstance(value, np.bool_):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return bool(value)
 
@@ -86,6 +90,13 @@ def check_representable(name: str, number: float, dtype: np.dtype[Any], whose: s
         rounded = dtype.type(number)
     if not np.isfinite(rounded) or (rounded == 0 and number != 0):
         raise ValueError(f"{name}={number} is {rounded} in {dtype}, the dtype of {whose}")
+
+
+def record_of(cls: type[T], values: Mapping[str, Any]) -> T:
+    """A frozen record with all of these fields, already checked: its own __init__ checks and stores one at a time."""
+    record = object.__new__(cls)
+    vars(record).update(values)
+    return record
 
 
 def store_checked(record: Any, **checked: Any) -> None:

@@ -236,7 +236,7 @@ def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
     if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
         a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
     view = a.view(np.ndarray)
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

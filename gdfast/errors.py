@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 class BackendError(RuntimeError):
-    """A backend was asked for by name and is not available here."""
+    """A backend was asked for by name, or its instructions by GDFAST_ISA, and they are not available here."""
 
 
 class DivergenceError(ArithmeticError):

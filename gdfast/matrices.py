@@ -12,6 +12,11 @@ from gdfast.csr import Csr, as_csr, float_dtype, read_only
 Array = NDArray[Any]
 
 
+# What numbers are computed in, and a weight of 1 in each: that of rows which all weigh the same.
+FLOATS = np.dtype(np.float64), np.dtype(np.float32)
+_ALIKE = {dtype: read_only(np.ones(1), dtype) for dtype in FLOATS}
+
+
 class Rows(NamedTuple):
     """Rows as the kernels take them."""
 
@@ -71,7 +76,7 @@ def as_matrix(
         if not sparse:
             raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray()")
         return as_csr(X, name, dtype)
-    a = _as_floats(X, name)
+    a = as_floats(X, name)
     if a.ndim == 1:
         form = f"{name}.reshape" if hasattr(X, "reshape") else f"np.asarray({name}).reshape"
         raise ValueError(
@@ -90,7 +95,7 @@ def as_matrix(
 
 def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X") -> Array:
     """(rows,) in this dtype, contiguous, aligned, native, read-only."""
-    a = _as_floats(y, name)
+    a = as_floats(y, name)
     if a.ndim != 1:
         form = f"{name}.ravel()" if hasattr(y, "ravel") else f"np.ravel({name})"
         advice = f": pass {form}" if a.ndim == 2 and 1 in a.shape else ""
@@ -107,7 +112,7 @@ def as_weights(
 ) -> Array:
     """The weights of the rows, scaled to mean 1; a single 1 where all rows weigh the same."""
     if sample_weight is None:
-        return read_only(np.ones(1), dtype)
+        return _ALIKE[dtype]
     s = as_vector(sample_weight, name, rows, np.dtype(np.float64))
     check_finite(s, name)
     if (s < 0).any():
@@ -120,26 +125,28 @@ def as_weights(
 
 
 def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Initial weights: finite, of just this shape; None stands for zeros."""
-    if coef is None:
-        return np.zeros(shape, dtype)
-    a = _as_floats(coef, name)
+    """Initial weights: finite, of just this shape."""
+    a = as_floats(coef, name)
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}: it must have shape {shape}")
     check_finite(a, name, "initial weights must be finite")
-    zero = dtype.type(0)
-    return np.asarray(
-        _cast(a, name, dtype) + zero
+    return np.add(
+        _cast(a, name, dtype), 0, dtype=dtype
     )  # no -0.0, which no sum of the canonical order gives
 
 
 def as_point(x0: Any, name: str = "x0") -> Array:
     """(d,): a copy, in float32 or float64, finite."""
-    a = np.atleast_1d(_as_floats(x0, name))
+    a = np.atleast_1d(as_floats(x0, name))
     if a.ndim != 1 or a.size == 0:
         raise ValueError(f"{name} has shape {a.shape}: it must be a number or 1-D, and not empty")
     check_finite(a, name, "start at a finite point")
     return np.array(a, a.dtype.newbyteorder("="))
+
+
+def all_within(a: Array, limit: Any) -> bool:
+    """Whether no number is larger than the limit; NaN is."""
+    return bool(np.count_nonzero(np.abs(a) <= limit) == a.size)
 
 
 def check_finite(
@@ -153,7 +160,7 @@ def check_finite(
             raise ValueError(f"{name}[{i}, {j}] is {value}: {advice}")
         return
     finite = np.isfinite(a)
-    if not finite.all():
+    if np.count_nonzero(finite) < finite.size:
         where = _first(~finite)
         raise ValueError(f"{name}{_place(where)} is {a[where]}: {advice}")
 
@@ -167,8 +174,9 @@ def feature_names(X: Any) -> tuple[str, ...] | None:
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
-def _as_floats(values: Any, name: str) -> Array:
-    if type(values) is np.ndarray and values.dtype in (np.float64, np.float32):
+def as_floats(values: Any, name: str) -> Array:
+    """What is given, as an array in float32 or float64."""
+    if type(values) is np.ndarray and values.dtype in FLOATS:
         return values
     if hasattr(values, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")

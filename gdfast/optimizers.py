@@ -14,15 +14,14 @@ A rule must not tell a gradient of -0 from one of +0, nor make a w of -0 where i
 
 import math
 from abc import ABC, abstractmethod
-from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import schedules
-from gdfast.checks import check_flag, check_number, choose, store_checked, unknown
+from gdfast.checks import check_flag, check_number, choose, record_of, store_checked, unknown
 from gdfast.elementary import like, power, powers, sign, where
 from gdfast.schedules import Schedule
 
@@ -83,6 +82,8 @@ class Optimizer(ABC):
 
     def check_lr(self, lr: Any) -> Rate:
         """A positive rate, a schedule, or ``"auto"`` where the curvature tells a rate."""
+        if type(lr) is float:
+            return _checked("lr", lr, POSITIVE)
         if isinstance(lr, Schedule):
             schedules.check_known("lr", lr)
             return lr
@@ -102,9 +103,7 @@ class Optimizer(ABC):
 
     def with_lr(self, lr: Any) -> Self:
         """The same with another rate."""
-        record = copy(self)
-        store_checked(record, lr=self.check_lr(lr))
-        return record
+        return record_of(type(self), {**vars(self), "lr": self.check_lr(lr)})
 
     @property
     def plain(self) -> bool:
@@ -151,8 +150,7 @@ def _check(record: Optimizer, **spans: Span) -> None:
 
 
 def _checked(name: str, value: Any, span: Span) -> float:
-    low, high, include_low, include_high = span
-    return check_number(name, value, low, high, include_low=include_low, include_high=include_high)
+    return check_number(name, value, *span)
 
 
 def _check_pair(record: Any, name: str, low: Span, high: Span) -> None:
@@ -1349,8 +1347,8 @@ DEFAULTS = {name: optimizer() for name, optimizer in TABLE.items()}
 
 def find(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
     """The record of a name, or the record itself, with the rate that is asked for."""
-    if isinstance(optimizer, Optimizer) and type(optimizer) in TABLE.values():
-        record = optimizer
+    if type(optimizer) in TABLE.values():
+        record = cast(Optimizer, optimizer)
     else:
         record = choose("optimizer", optimizer, DEFAULTS)
     return record if lr is None else record.with_lr(lr)

@@ -25,7 +25,6 @@ class Penalty(NamedTuple):
     l2: float
     proximal: bool  # the rule is a plain step along the gradient
 
-    @np.errstate(all="ignore")
     def of(self, models: Any) -> float:
         """The penalty of the models, (outputs, d + 1), in float64.
 
@@ -36,11 +35,10 @@ class Penalty(NamedTuple):
         >>> Penalty(l1=1.0, l2=0.5, proximal=True).of(np.array([[2.0, -3.0, 7.0]]))
         8.25
         """
-        if self.l1 == 0 and self.l2 == 0:
-            return 0.0
         w = np.asarray(models[:, :-1], np.float64)
-        absolute = order.sum_rows(order.dot(np.abs(w), np.ones(w.shape[1])))
-        return float(self.l1 * absolute + 0.5 * self.l2 * order.sum_rows(order.squares(w)))
+        with np.errstate(all="ignore"):
+            absolute = order.sum_rows(order.dot(np.abs(w), np.ones(w.shape[1])))
+            return float(self.l1 * absolute + 0.5 * self.l2 * order.sum_rows(order.squares(w)))
 
 
 def shrunk(w: Any, t: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a backend is given and what it fills in: the only things that pass between `fit` and a backend."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ Array = NDArray[Any]
 RAN, TOL, DIVERGED = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """The data and the options. All arrays and the records' numbers have one dtype."""
 
     rows: Rows
@@ -56,7 +55,10 @@ class Problem:
 
     def penalty_of(self, params: Array) -> float:
         """The penalty of these params."""
-        return self.penalty.of(params.reshape(self.outputs, -1))
+        penalty = self.penalty
+        if penalty.l1 == 0 and penalty.l2 == 0:
+            return 0.0
+        return penalty.of(params.reshape(self.outputs, -1))
 
 
 @dataclass
@@ -70,8 +72,7 @@ class State:
     steps: int = 0
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(NamedTuple):
     """Where a run of epochs is written down, one entry an epoch."""
 
     loss: Array
@@ -79,6 +80,14 @@ class Log:
     params: Array  # (epochs, size), or (0, size) where they are not traced
     sums: Array  # the losses of the last epoch's blocks
     offset: int = 0  # at which position in the first of these blocks the rows begin
+
+
+def fresh_slots(rule: Rule, size: int, dtype: np.dtype[Any]) -> Array:
+    """The states of so many params before the first step, (states, size)."""
+    slots = np.empty((len(rule.initial), size), dtype)
+    for slot, number in zip(slots, rule.initial, strict=True):
+        slot.fill(number)
+    return slots
 
 
 def useful_threads(threads: int, rows: int, features: int, outputs: int) -> int:

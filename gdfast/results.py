@@ -1,19 +1,15 @@
 """What a fit returns."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from io import BytesIO
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
-from gdfast.checks import choose
+from gdfast.checks import choose, record_of
 from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import as_matrix, feature_names
@@ -23,14 +19,23 @@ from gdfast.problem import Array, useful_threads
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+T = TypeVar("T")
+
 StopReason = Literal["epochs", "tol", "patience", "callback", "running", "divergence"]
+
+
+def frozen(cls: type[T], **values: Any) -> T:
+    """The record of these values, which are all of its fields; nobody can change its arrays."""
+    record = record_of(cls, values)
+    _freeze(record)
+    return record
 
 
 def _freeze(record: Any) -> None:
     """Let nobody change a record's arrays; pickle would."""
     for values in vars(record).values():
-        if isinstance(values, np.ndarray):
-            values.flags.writeable = False
+        if type(values) is np.ndarray:
+            values.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +138,8 @@ class FitResult:
 
         Equal digests mean the same run.
         """
+        import hashlib  # slow to import, as are those below
+
         sha = hashlib.sha256()
         intercept = np.asarray(self.intercept, self.coef.dtype)
         for values in (self.coef, intercept, self.history.loss):
@@ -141,7 +148,7 @@ class FitResult:
             sha.update(canonical.tobytes())
         return sha.hexdigest()
 
-    @standard()
+    @standard
     def decision_function(self, X: ArrayLike) -> Array:
         """x.w + b for each row.
 
@@ -181,7 +188,7 @@ class FitResult:
         )
         return p[:, 0] if self.coef.ndim == 1 else p
 
-    @standard()
+    @standard
     def predict(self, X: ArrayLike) -> Array:
         """The predicted targets: x.w + b for numbers, exp(x.w + b) for counts, the likeliest class for classes.
 
@@ -213,7 +220,7 @@ class FitResult:
         ]
         return chosen
 
-    @standard()
+    @standard
     def predict_proba(self, X: ArrayLike) -> Array:
         """The probability of each class, for the losses that tell it: logistic, modified_huber and softmax.
 
@@ -269,6 +276,10 @@ class FitResult:
         ...     gd.load(path).digest == r.digest
         True
         """
+        import json
+        from io import BytesIO
+        from pathlib import Path
+
         meta = {
             "format": 1,
             "n_epochs": self.n_epochs,
@@ -387,7 +398,10 @@ def load(path: str | PathLike[str]) -> FitResult:
     ValueError
         If the file is not one of gdfast's, or names what this version does not know.
     """
-    from zipfile import BadZipFile  # slow to import, and needed here alone
+    import json
+    from io import BytesIO
+    from pathlib import Path
+    from zipfile import BadZipFile
 
     try:
         with np.load(BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:

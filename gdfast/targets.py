@@ -1,17 +1,15 @@
 """What y holds for each kind of loss, as the kernels take it."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdfast.losses import Loss
-from gdfast.matrices import as_matrix, as_vector, check_finite
+from gdfast.matrices import as_floats, as_matrix, as_vector, check_finite
 from gdfast.problem import Array
 
 
-@dataclass(frozen=True)
-class Coding:
+class Coding(NamedTuple):
     """How a loss's targets were given: how many there are, and which classes they name."""
 
     loss: Loss
@@ -28,14 +26,17 @@ class Coding:
         self, y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X"
     ) -> Array:
         """(rows, targets): -1 and 1 for two classes, else the numbers themselves."""
-        a = _as_columns(y, name, rows, dtype, matrix, self.loss)
+        return self.coded(_as_columns(y, name, rows, dtype, matrix, self.loss)[0], name)
+
+    def coded(self, a: Array, name: str) -> Array:
+        """The same for numbers in columns."""
         if a.shape[1] != (1 if self.loss.targets == "classes" else self.outputs):
             raise ValueError(f"{name} has {a.shape[1]} columns, y has {self.outputs}")
         if self.classes is None:
             if self.loss.targets == "counts":
                 _check(a >= 0, a, name, "the poisson loss takes counts, which are not negative")
             return a
-        known = self.classes.astype(dtype)
+        known = self.classes.astype(a.dtype)
         words = ", ".join(str(label) for label in self.classes[:10].tolist())
         _check(
             np.isin(a, known),
@@ -44,7 +45,7 @@ class Coding:
             f"the classes are {words}{', ...' if len(known) > 10 else ''}",
         )
         if self.loss.targets == "signs":
-            a = np.where(a == known[1], dtype.type(1), dtype.type(-1))
+            a = np.where(a == known[1], a.dtype.type(1), a.dtype.type(-1))
             a.flags.writeable = False
         return a
 
@@ -54,10 +55,14 @@ def check_numbers(a: Array, name: str) -> None:
     check_finite(a[:, 0] if a.shape[1] == 1 else a, name)
 
 
-def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> Coding:
-    """How y is given: its columns and, for a loss that needs them, its classes."""
-    a = _as_columns(y, "y", rows, dtype, "X", loss)
-    single = np.ndim(y) == 1
+def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> tuple[Coding, Array]:
+    """How y is given: its columns and, for a loss that needs them, its classes; and y as `Coding.encode` makes it."""
+    a, single = _as_columns(y, "y", rows, dtype, "X", loss)
+    targets = _coding(y, a, single, loss)
+    return targets, targets.coded(a, "y")
+
+
+def _coding(y: Any, a: Array, single: bool, loss: Loss) -> Coding:
     outputs = a.shape[1]
     if loss.targets in ("numbers", "counts"):
         return Coding(loss, outputs, single, None)
@@ -88,18 +93,22 @@ def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> Coding:
 
 def _as_columns(
     y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str, loss: Loss
-) -> Array:
+) -> tuple[Array, bool]:
+    """The targets as (rows, columns), and whether y is 1-D."""
     if loss.targets in ("signs", "classes") and np.asarray(y).dtype.kind in "US":
         raise TypeError(
             f"{name} holds labels that are no numbers: code them as 0, 1, ..., or use "
             "gdfast.sklearn.GDClassifier, which takes labels of all kinds"
         )
-    if np.ndim(y) != 2:
-        return as_vector(y, name, rows, dtype, matrix)[:, None]
+    if isinstance(y, list | tuple):
+        y = as_floats(y, name)
+    dimensions = np.ndim(y)
+    if dimensions != 2:
+        return as_vector(y, name, rows, dtype, matrix).reshape(rows, 1), dimensions == 1
     a = as_matrix(y, name, dtype)
     if len(a) != rows:
         raise ValueError(f"{name} has {len(a)} rows, {matrix} has {rows}")
-    return a
+    return a, False
 
 
 def _two_classes(a: Array, single: bool, loss: Loss) -> Array:

@@ -282,7 +282,8 @@ def test_the_whole_loop_is_compiled_where_the_functions_are(monkeypatch):
     assert compiled(jac=jit_bowl_der).backend == compiled(jac=jit_bowl_der, backend="numba").backend
     for options in ({"jac": bowl_der}, {"jac": jit_bowl_der, "backend": "numpy"}, {"jac": None}):
         with pytest.raises(AssertionError, match="the loop in Python"):
-            compiled(**options)
+            compiled(**{"backend": "numba"} | options)
+    assert compiled(jac=bowl_der).backend == "cpp"
 
 
 def test_the_backend_is_that_of_the_variable(monkeypatch):

@@ -61,7 +61,7 @@ TABLE = {
 
 @cache
 def why_not(name: str) -> str | None:
-    """Why a backend is not available; None if it is."""
+    """Why a backend is not available; None if it is. `BackendError`: a variable asks it for what it cannot do."""
     entry = TABLE[name]
     if importlib.util.find_spec(entry.needs) is None:
         return entry.remedy
@@ -78,7 +78,7 @@ def backends() -> dict[str, str]:
     Returns
     -------
     dict of str
-        Name -> ``"available"`` or the reason and the remedy.
+        Name -> ``"available"`` or the reason and the remedy: what is to be installed, or which variable is wrong.
 
     Examples
     --------
@@ -86,7 +86,14 @@ def backends() -> dict[str, str]:
     >>> gd.backends()["numpy"]
     'available'
     """
-    return {name: why_not(name) or "available" for name in TABLE}
+    return {name: _state(name) for name in TABLE}
+
+
+def _state(name: str) -> str:
+    try:
+        return why_not(name) or "available"
+    except BackendError as error:
+        return str(error)
 
 
 def find(name: str | None) -> Backend:

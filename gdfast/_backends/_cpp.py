@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gdfast._backends import _isa, _loops, _numpy
+from gdfast._backends import _isa
 from gdfast.problem import Array, Log, Problem, State
 
 NAME = "cpp"
@@ -15,12 +15,13 @@ def descend(
     problem: Problem, state: State, numbers: Array, keys: Array, log: Log
 ) -> tuple[int, int]:
     """Run len(keys) epochs, or fewer; return how many, and why they ended."""
+    loss, rule = problem.loss, problem.rule
     epochs, state.steps, status = _core.descend(
         *problem.rows,
-        problem.loss.name,
-        _fields(problem.loss),
-        problem.rule.name,
-        _fields(problem.rule),
+        loss.name,
+        loss,
+        rule.name,
+        rule,
         problem.outputs,
         problem.fit_intercept,
         problem.batch_size,
@@ -54,7 +55,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     lost = _core.sum(
         *problem.rows,
         loss.name,
-        _fields(loss),
+        loss,
         problem.outputs,
         params,
         grad,
@@ -65,17 +66,19 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     """The mean loss of some rows, given their predictions, (n, outputs)."""
-    return p.dtype.type(_core.mean_loss(p, y, weights, loss.name, _fields(loss)))
+    return p.dtype.type(_core.mean_loss(p, y, weights, loss.name, loss))
 
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
     """One update of the params."""
-    _core.step(rule.name, _fields(rule), params, grad, slots, numbers)
+    _core.step(rule.name, rule, params, grad, slots, numbers)
 
 
-def minimize(fun: Any, jac: Any, *rest: Any) -> tuple[int, int]:
-    """Minimise a function in Python; return the steps made, and why it ended."""
-    return _loops.minimize(_numpy.Stepping(step), fun, jac, *rest)
+def minimize(fun: Any, jac: Any, rule: Any, *rest: Any) -> tuple[int, int]:
+    """Minimise a function in Python, which returns its gradient too; return the steps made, and why it ended."""
+    assert jac is None
+    done: tuple[int, int] = _core.minimize(fun, rule.name, rule, *rest)
+    return done
 
 
 def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
@@ -83,7 +86,3 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
     out = np.empty((X.shape[0], outputs), params.dtype)
     _core.predict(X, params, out, threads)
     return out
-
-
-def _fields(record: Any) -> tuple[float, ...]:
-    return tuple(record)

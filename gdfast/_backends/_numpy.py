@@ -9,7 +9,7 @@ from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
 from gdfast._threads import in_threads
 from gdfast.csr import Csr
-from gdfast.matrices import Rows
+from gdfast.matrices import Rows, all_within
 from gdfast.problem import Array, Log, Problem, State, cast
 
 NAME = "numpy"
@@ -264,11 +264,11 @@ class Numpy:
 
     def within(self, grad: Array, tol: Any) -> bool:
         """Whether no component is larger than tol; NaN is."""
-        return bool((np.abs(grad) <= tol).all())
+        return all_within(grad, tol)
 
     def finite(self, params: Array) -> bool:
         """Whether all params are."""
-        return bool(np.isfinite(params).all())
+        return bool(np.count_nonzero(np.isfinite(params)) == params.size)
 
     def clip(self, grad: Array, outputs: int, clip_norm: Any) -> None:
         """Scale the gradient down to this norm: the rule of torch.nn.utils.clip_grad_norm_."""
