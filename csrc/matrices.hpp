@@ -121,24 +121,39 @@ struct Csr {
     const std::int64_t *starts; // (n + 1,)
     index n, d;
 
-    void prefetch(index) const {}
+    // Calls f(j, x) for each column j that row i holds, and its value x.
+    template <class F>
+    void each(index i, const F &f) const {
+        const index end = starts[i + 1];
+        for (index k = starts[i]; k < end; ++k) {
+            f(index(columns[k]), values[k]);
+        }
+    }
 
-    // Zeros that are not stored add nothing to their lanes, so a dense row has the same product in bits.
+    void prefetch_start(index i) const { gdfast::prefetch(starts + i, 2); }
+
+    void prefetch(index i) const {
+        const index start = starts[i], count = starts[i + 1] - start;
+        gdfast::prefetch(values + start, count);
+        gdfast::prefetch(columns + start, count);
+    }
+
+    // x.w for row i. Zeros that are not stored add nothing to their lanes, so a dense row has the same product in bits.
+    T dot(index i, const T *w) const {
+        T a[lanes] = {};
+        each(i, [&](index j, T x) { a[j & (lanes - 1)] += x * w[j]; });
+        return sum_of_lanes(a);
+    }
+
     void dots(const index *rows, index count, const T *w, T *p) const {
         for (index r = 0; r < count; ++r) {
-            T a[lanes] = {};
-            for (index k = starts[rows[r]]; k < starts[rows[r] + 1]; ++k) {
-                a[columns[k] % lanes] += values[k] * w[columns[k]];
-            }
-            p[r] = sum_of_lanes(a);
+            p[r] = dot(rows[r], w);
         }
     }
 
     void add(const index *rows, index count, const T *c, T *g) const {
         for (index r = 0; r < count; ++r) {
-            for (index k = starts[rows[r]]; k < starts[rows[r] + 1]; ++k) {
-                g[columns[k]] += c[r] * values[k];
-            }
+            each(rows[r], [&, factor = c[r]](index j, T x) { g[j] += factor * x; });
         }
     }
 };
