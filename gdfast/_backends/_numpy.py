@@ -342,7 +342,7 @@ def joint_in_turn(loss: Any, p: Array, y: Array, h: Array, c: Array) -> None:
 
 
 class Lazy:
-    """Steps that touch only the columns that their rows hold. csrc/kernels.hpp has the same.
+    """Steps that touch only the columns that their rows hold. csrc/lazy.hpp has the same.
 
     What the penalties do to the other weights is made up for when they are next touched: the weights are scale *
     params, and params are behind by ``shift - seen`` of shrinking (Langford, Li and Zhang 2009, "Sparse online learning
