@@ -84,7 +84,9 @@ private:
             std::fill(a_ + filled_, a_ + count, *numbers.rows * targets.weight(0));
             filled_ = count;
         }
-        return {x_, y, s_, a_, count, shape_.fit_intercept, shuffled ? shape_.d : 0};
+        constexpr index long_row = 512 / index(sizeof(T)); // the next one is no longer fetched by itself
+        const bool fetches = shuffled || shape_.d >= long_row;
+        return {x_, y, s_, a_, count, shape_.fit_intercept, fetches ? shape_.d : 0};
     }
 
     // The rows of a group have the same products with each other for all outputs.
