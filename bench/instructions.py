@@ -25,10 +25,11 @@ import numpy as np
 
 import gdfast as gd
 from gdfast import _config, _text
+from gdfast._backends import _isa
 
 RECORD = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.03
-ISAS = {"_core": "baseline", "_core_avx2": "avx2"}  # valgrind knows no AVX-512
+ISAS = ("baseline", "avx2")  # valgrind knows no AVX-512
 PASSES = (1, 3)
 MARKS = """
 #include <valgrind/callgrind.h>
@@ -137,7 +138,7 @@ def count(isa: str, folder: Path) -> tuple[str, dict[str, float]]:
         totals[label[1]] = int(total[1])
     once, more = PASSES
     described = json.loads(done.stdout)
-    return described["build"], {
+    return f"{described['build']}, {isa}", {
         name: round((totals[f"{name}: {more}"] - totals[f"{name}: {once}"]) / (more - once) / n, 2)
         for name, n in described["samples"].items()
     }
@@ -169,9 +170,8 @@ def main() -> int:
     if shutil.which("valgrind") is None:
         parser.error("valgrind is not installed (on Debian: apt-get install valgrind)")
 
-    names = {path.name.partition(".")[0] for path in Path(gd.__file__).parent.glob("_core*.so")}
     with tempfile.TemporaryDirectory() as folder:
-        counted = dict(count(isa, Path(folder)) for name, isa in ISAS.items() if name in names)
+        counted = dict(count(isa, Path(folder)) for isa in ISAS if isa in _isa.built())
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     verdicts = [compare(build, counts, record.get(build, {})) for build, counts in counted.items()]
     if args.record:
