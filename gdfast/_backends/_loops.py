@@ -6,6 +6,8 @@ it needs are those of `gdfast._backends._numpy.Numpy`; csrc/descend.hpp has the 
 
 from typing import Any
 
+import numpy as np
+
 from gdfast.problem import DIVERGED, RAN, TOL, Array
 
 
@@ -44,7 +46,7 @@ def descend(
     room. numbers has a row for each step, the last one being for all that follow. The params of the outputs stand one
     after the other, each its weights and then its intercept.
 
-    What is None is left out, and numba does not compile it: either `fused` or grad, and a clip_norm that clips nothing.
+    Either `fused` or grad is None: then numba does not compile what is made for the other.
 
     A fused epoch makes its steps row by row or, where the rows are sparse, only on the columns that they hold.
     """
@@ -90,7 +92,7 @@ def descend(
                     if kernels.within(slopes, tol):
                         status = TOL
                         break
-                if clip_norm is not None:
+                if clip_norm != np.inf:
                     kernels.clip(grad, outputs, clip_norm)
                 steps += 1
                 c = kernels.numbers_of(numbers, steps - before)

@@ -476,7 +476,7 @@ def run(
             problem.fit_intercept,
             problem.batch_size,
             problem.fused or None,
-            None if problem.clip_norm == np.inf else dtype.type(problem.clip_norm),
+            dtype.type(problem.clip_norm),
             dtype.type(problem.tol),
             dtype.type(problem.bound),
             state.params,
