@@ -53,6 +53,17 @@ inline void store(T *x, Vector<T> v) {
     std::memcpy(x, &v, sizeof v);
 }
 
+// Asks for a row that will be read soon, or its beginning if it is long: the hardware goes on by itself.
+template <class T>
+inline void prefetch(const T *x, index count) {
+    constexpr index line = 64, most = 4096;
+    const char *const from = reinterpret_cast<const char *>(x);
+    const index bytes = std::min(count * index(sizeof(T)), most);
+    for (index at = 0; at < bytes; at += line) {
+        __builtin_prefetch(from + at);
+    }
+}
+
 // So many features, made up to whole groups of lanes.
 inline index whole_groups(index features) { return (features + lanes - 1) / lanes * lanes; }
 
@@ -97,21 +108,6 @@ inline V pairs_between(V a, V b, std::index_sequence<I...>) {
     return __builtin_shufflevector(a, b, (I / u * 2 * u + I % u)...) +
            __builtin_shufflevector(a, b, (I / u * 2 * u + I % u + u)...);
 }
-
-} // namespace detail
-
-// Asks for a row that will be read soon, or its beginning if it is long: the hardware goes on by itself.
-template <class T>
-inline void prefetch(const T *x, index count) {
-    constexpr index line = 64, most = 4096;
-    const char *const from = reinterpret_cast<const char *>(x);
-    const index bytes = std::min(count * index(sizeof(T)), most);
-    for (index at = 0; at < bytes; at += line) {
-        __builtin_prefetch(from + at);
-    }
-}
-
-namespace detail {
 
 // Sums pairs of neighbours in the lanes of `rows` rows, until of each row 16 bytes with n sums in each number are left.
 template <class T, index rows, index n = 1>

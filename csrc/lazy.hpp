@@ -43,8 +43,7 @@ public:
                 for (index r = 0; r < size; ++r) {
                     touch(data.X, rows[r], state);
                 }
-                add_gradients(data, loss, rows, size, visits.shuffled(), shape_, state.params, scale_, g_.data(),
-                              losses);
+                add_gradients(data, loss, rows, size, false, shape_, state.params, scale_, g_.data(), losses);
                 epoch_loss.add(begin, losses, size);
             }
             if (end == n) {

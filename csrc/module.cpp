@@ -82,12 +82,8 @@ private:
 constexpr const char *build =
 #if defined(__clang__)
     "clang " __clang_version__
-#elif defined(__GNUC__)
-    "gcc " __VERSION__
-#elif defined(_MSC_VER)
-    "MSVC"
 #else
-    "unknown compiler"
+    "gcc " __VERSION__
 #endif
     ;
 

@@ -35,8 +35,8 @@ struct Penalty {
 
     T slope(T g, T w) const { return l1 != 0 ? least_slope(g, w, l1) : g; }
 
-    // Calls step(g), which makes a step of all params, with the least slopes of l1 for the gradient and what is to be
-    // done to the weights behind it. `sides` is room for as many numbers.
+    // Calls make_step, which makes a step of all params along g; before it, g becomes the least slopes where l1 asks
+    // for them, and after it the weights are shrunk or kept on their side. `sides` is room for as many numbers.
     template <class Step>
     void step(T *params, T *g, const Shape &shape, T rate, T *sides, const Step &make_step) const {
         if (l1 == 0) {
