@@ -157,13 +157,20 @@ def test_signals_are_for_the_others(python):
         START.format(backend="cpp")
         + textwrap.dedent("""
         import re
+
+        def blocked(task):
+            status = open(f"/proc/self/task/{task}/status").read()
+            mask = int(re.search(r"SigBlk:\\s+(\\w+)", status)[1], 16)
+            looked_at = signal.SIGINT, signal.SIGTERM, signal.SIGPROF, signal.SIGSEGV
+            return [s.name for s in looked_at if mask >> s - 1 & 1]
+
         before = tasks()
         digest(3)
         for task in tasks() - before:
-            status = open(f"/proc/self/task/{task}/status").read()
-            blocked = int(re.search(r"SigBlk:\\s+(\\w+)", status)[1], 16)
-            print(*(s.name for s in (signal.SIGINT, signal.SIGTERM, signal.SIGPROF, signal.SIGSEGV)
-                    if blocked >> s - 1 & 1))
+            for _ in range(1_000):  # until it has begun: a thread is made with all signals blocked
+                if "SIGSEGV" in blocked(task):
+                    time.sleep(0.01)
+            print(*blocked(task))
     """)
     )
     assert said.splitlines() == ["SIGINT SIGTERM SIGPROF"] * 2

@@ -1010,6 +1010,7 @@ def descend(
     return _numpy.run(loop, kernels, problem, state, numbers, keys, log)
 
 
+@np.errstate(all="ignore")
 def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     """The sums over all rows of the gradient, (size,), and of the loss."""
     rows = problem.rows
@@ -1023,6 +1024,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     return sums, order.tree(epoch_loss)
 
 
+@np.errstate(all="ignore")
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     """The mean loss of some rows, given their predictions, (n, outputs)."""
     n, outputs = p.shape
