@@ -61,7 +61,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
     }
 
     for (index e = 0; e < epochs; ++e) {
-        const Visits visits(keys == nullptr ? nullptr : keys + e * rounds, n);
+        Upcoming upcoming(Visits(keys == nullptr ? nullptr : keys + e * rounds, n));
         std::copy(state.params, state.params + size, state.start);
         if (e > 0) {
             epoch_loss.clear();
@@ -69,14 +69,12 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
         Status status = Status::ran;
         if (fused) {
             if constexpr (Matrix::sparse) {
-                fused->epoch(data, loss, rule, visits, options.batch_size, state, numbers, epoch_loss, slopes.data());
+                fused->epoch(data, loss, rule, upcoming, options.batch_size, state, numbers, epoch_loss, slopes.data());
             } else {
                 for (index first = 0; first < n;) {
-                    index rows[block];
                     const index count = std::min(epoch_loss.left_in_block(first), n - first);
-                    visits(first, count, rows);
-                    fused->step(rows, count, visits.shuffled(), state, numbers, epoch_loss.of_block(first),
-                                first + count == n ? slopes.data() : nullptr);
+                    fused->step(upcoming(first, count), count, upcoming.shuffled(), state, numbers,
+                                epoch_loss.of_block(first), first + count == n ? slopes.data() : nullptr);
                     first += count;
                 }
             }
@@ -84,7 +82,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
             for (index first = 0; first < n; first += options.batch_size) {
                 const index count = std::min(options.batch_size, n - first);
                 copy(state.params, shape, models, padded);
-                sum_gradients(data, loss, visits, first, count, padded, models, sums.data(), epoch_loss,
+                sum_gradients(data, loss, upcoming, first, count, padded, models, sums.data(), epoch_loss,
                               options.threads);
                 copy(sums.data(), padded, grad.data(), shape);
                 std::for_each(grad.begin(), grad.end(), [count](T &g) { g /= T(count); });

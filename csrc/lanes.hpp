@@ -53,14 +53,19 @@ inline void store(T *x, Vector<T> v) {
     std::memcpy(x, &v, sizeof v);
 }
 
-// Asks for a row that will be read soon, or its beginning if it is long: the hardware goes on by itself.
+// Asks for what will be read soon.
+template <class T>
+inline void prefetch(const T *x) {
+    constexpr int for_reading = 0, second_cache = 2;
+    __builtin_prefetch(x, for_reading, second_cache);
+    asm volatile("" ::); // otherwise a function of nothing but prefetches is taken for one without effects
+}
+
 template <class T>
 inline void prefetch(const T *x, index count) {
-    constexpr index line = 64, most = 4096;
-    const char *const from = reinterpret_cast<const char *>(x);
-    const index bytes = std::min(count * index(sizeof(T)), most);
-    for (index at = 0; at < bytes; at += line) {
-        __builtin_prefetch(from + at);
+    constexpr index line = 64 / index(sizeof(T));
+    for (index j = 0; j < count; j += line) {
+        prefetch(x + j);
     }
 }
 
@@ -148,11 +153,11 @@ inline void sum_between(Vector<T> *a) {
 
 // The sums of R times `lanes` numbers, each by the tree of `sum_of_lanes`. Overwrites a.
 template <class T, index R>
-inline void sums_of_lanes(Vector<T> (&a)[R * vectors<T>], T (&out)[R]) {
+inline void sums_of_lanes(Vector<T> (&a)[R * vectors<T>], T *out) {
     constexpr index together = 16 / index(sizeof(T)); // rows in the same 16 bytes
     detail::sum_within<T, R>(a);
     detail::sum_between<T, (R + together - 1) / together * vectors<T>>(a);
-    unrolled<R>([&](auto r) { out[r] = a[r / width<T>][r % width<T>]; });
+    std::memcpy(out, a, R * sizeof(T));
 }
 
 } // namespace gdfast

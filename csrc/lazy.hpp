@@ -20,11 +20,11 @@ public:
           touched_(static_cast<std::size_t>(shape.d)), g_(static_cast<std::size_t>(shape.size())) {}
 
     // An epoch of steps for batches of the rows. `last` becomes the least slopes at the last one.
-    void epoch(const Data<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule, const Visits &visits,
+    void epoch(const Data<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule, Upcoming &upcoming,
                index batch_size, State<T> &state, const Numbers<T> &numbers, EpochLoss<T> &epoch_loss, T *last) {
         const index n = data.X.n;
-        const SGD<T> *const plain = batch_size == 1 ? rule.per_sample() : nullptr;
-        index first = plain == nullptr ? 0 : step_rows(data, loss, *plain, visits, state, numbers, epoch_loss);
+        const bool by_rows = batch_size == 1 && rule.per_sample() != nullptr;
+        index first = by_rows ? step_rows(data, loss, upcoming, state, numbers, epoch_loss) : 0;
         for (; first < n; first += batch_size) {
             const index end = std::min(n, first + batch_size);
             if (end == n) {
@@ -33,18 +33,15 @@ public:
             which_.clear();
             ++state.steps;
             for (index begin = first; begin < end; begin += block) {
-                index rows[block];
-                T losses[block];
                 const index size = std::min(block, end - begin);
-                visits(begin, size, rows);
-                for (index r = 0; visits.shuffled() && r < size; ++r) {
+                const index *const rows = upcoming(begin, size);
+                for (index r = 0; upcoming.shuffled() && r < size; ++r) {
                     data.X.prefetch(rows[r]);
                 }
                 for (index r = 0; r < size; ++r) {
                     touch(data.X, rows[r], state);
                 }
-                add_gradients(data, loss, rows, size, false, shape_, state.params, scale_, g_.data(), losses);
-                epoch_loss.add(begin, losses, size);
+                add_gradients(data, loss, upcoming, begin, size, shape_, state.params, scale_, g_.data(), epoch_loss);
             }
             if (end == n) {
                 const T size = T(end - first);
@@ -59,55 +56,50 @@ public:
 
 private:
     // The steps of all rows but the last by plain SGD, each row by itself; says how many.
-    index step_rows(const Data<Csr<T>> &data, const LossKernels<T> &loss, const SGD<T> &rule, const Visits &visits,
-                    State<T> &state, const Numbers<T> &numbers, EpochLoss<T> &epoch_loss) {
-        constexpr index ahead = 8;
-        const index n = data.X.n;
+    index step_rows(const Data<Csr<T>> &data, const LossKernels<T> &loss, Upcoming &upcoming, State<T> &state,
+                    const Numbers<T> &numbers, EpochLoss<T> &epoch_loss) {
+        const index end = data.X.n - 1, k = shape_.outputs;
         Room<T> room;
-        T *const p = room.of(2 * shape_.outputs);
-        for (index first = 0; first < n - 1;) {
-            index rows[block];
-            const index known = std::min(block, n - first);
-            visits(first, known, rows);
-            const index size = std::min({epoch_loss.left_in_block(first), block - 2 * ahead, n - 1 - first});
-            T sum = epoch_loss.of_block(first);
-            for (index at = 0; at < size; ++at) {
-                if (visits.shuffled() && at + 2 * ahead < known) {
-                    data.X.prefetch_start(rows[at + 2 * ahead]);
-                    data.X.prefetch(rows[at + ahead]);
+        T *const p = room.of((2 * chunk + 1) * k);
+        T *const c = p + chunk * k, *const d = c + chunk * k;
+        for (index first = 0; first < end; first += chunk) {
+            const index size = std::min(chunk, end - first);
+            const index *const rows = upcoming(first, size);
+            for (index r = 0; r < size; ++r) {
+                if (upcoming.shuffled()) {
+                    data.X.prefetch_start(rows[r + rows_ahead / 2]);
+                    data.X.prefetch(rows[r + rows_ahead / 4]);
                 }
-                sum += step_row(data, loss, rule, rows[at], p, state, numbers);
+                step_row(data, loss, rows[r], p + r, d, state, numbers);
             }
-            epoch_loss.of_block(first) = sum;
-            first += size;
+            T losses[chunk];
+            loss.of_rows(data.targets, rows, size, p, k, c, losses);
+            epoch_loss.add(first, losses, size);
         }
-        return n - 1;
+        return end;
     }
 
-    // The step of a row, by the bits of a batch of it alone; returns its loss. p: room for the predictions and the
-    // derivatives by them.
-    [[gnu::flatten]] T step_row(const Data<Csr<T>> &data, const LossKernels<T> &loss, const SGD<T> &given, index i,
-                                T *p, State<T> &state, const Numbers<T> &numbers) {
+    // The step of row i, w - rate * g, with the bits of a batch of it alone. p becomes its predictions, `chunk` apart;
+    // d is room for the derivatives by them.
+    void step_row(const Data<Csr<T>> &data, const LossKernels<T> &loss, index i, T *p, T *d, State<T> &state,
+                  const Numbers<T> &numbers) {
         const Csr<T> &X = data.X;
-        const SGD<T> rule = given; // which no pointer aliases
-        T *const d = p + shape_.outputs;
         for (index o = 0; o < shape_.outputs; ++o) {
             T *const w = state.params + o * shape_.stride;
             if (penalty_.l1 != 0) {
                 const T *const seen = seen_.data() + o * shape_.stride;
                 X.each(i, [=, shift = shift_](index j, T) { w[j] = shrunk(w[j], shift - seen[j]); });
             }
-            p[o] = scale_ * X.dot(i, w) + w[shape_.bias];
+            p[o * chunk] = scale_ * X.dot(i, w) + w[shape_.bias];
         }
+        loss.derivatives(p, data.targets.of(i), d, shape_.outputs);
         const T s = data.targets.weight(i);
-        const T value = s * loss.of_row(p, data.targets.of(i), d, shape_.outputs);
-        const std::array<T, step_numbers> rates{*numbers.row(++state.steps)}; // this rule asks for no more
-        const T shrink = behind_by(rates[0]);
+        const T rate = *numbers.row(++state.steps);
+        const T shrink = behind_by(rate);
         for (index o = 0; o < shape_.outputs; ++o) {
             T *const w = state.params + o * shape_.stride;
             const T c = s * d[o];
-            const auto step = [=](T v, T g) { return rule.step(v, g, nullptr, 0, rates.data()); };
-            const auto stepped = [=, scale = scale_](T v, T x) { return step(v, (T(0) + c * x) / scale); };
+            const auto stepped = [=, scale = scale_](T v, T x) { return v - rate * ((T(0) + c * x) / scale); };
             if (penalty_.l1 != 0) {
                 T *const seen = seen_.data() + o * shape_.stride;
                 X.each(i, [=, shift = shift_](index j, T x) {
@@ -117,14 +109,13 @@ private:
             } else if (penalty_.l2 != 0) {
                 X.each(i, [=](index j, T x) { w[j] = stepped(w[j], x); });
             } else if (c != 0) {
-                X.each(i, [=](index j, T x) { w[j] = step(w[j], T(0) + c * x); });
+                X.each(i, [=](index j, T x) { w[j] = w[j] - rate * (T(0) + c * x); });
             }
             if (shape_.fit_intercept) {
-                w[shape_.bias] = step(w[shape_.bias], T(0) + c);
+                w[shape_.bias] = w[shape_.bias] - rate * (T(0) + c);
             }
         }
         bound_scale(state.params);
-        return value;
     }
 
     void touch(const Csr<T> &X, index row, const State<T> &state) {

@@ -15,23 +15,14 @@ constexpr index chunk = 32;
 // Whole groups of rows that make their steps in turn.
 template <class T>
 struct InGroups {
-    const T *const *x;
+    const T *const *x; // and `fetched` more
     const T *y;
     const T *s; // their weights
     const T *a; // the rates of their steps times s
     index count;
     bool fit_intercept;
-    index to_fetch; // how many numbers of a row, before it is needed
 
-    // Fetches the rows of a group to come; `at` is where one begins.
-    void prefetch(index at) const {
-        constexpr index ahead = 2 * group;
-        if (to_fetch > 0) {
-            for (index r = at == 0 ? group : at + ahead; r < std::min(at + ahead + group, count); ++r) {
-                gdfast::prefetch(x[r], to_fetch);
-            }
-        }
-    }
+    static constexpr index fetched = 4 * group; // before they are in turn
 };
 
 // What rows j < i of a group change the prediction of row i by, for each derivative of their losses.
@@ -51,6 +42,9 @@ public:
     // them. Both are times the weights of the rows.
     virtual void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs, T *c,
                          T *losses) const = 0;
+
+    // The derivatives d, (outputs,), of the loss of a row by its predictions, which are `chunk` apart.
+    virtual void derivatives(const T *p, const T *y, T *d, index outputs) const = 0;
 
     // The loss of a row and its derivatives d, (outputs,), without the weight of the row.
     virtual T of_row(const T *p, const T *y, T *d, index outputs) const = 0;
@@ -107,6 +101,21 @@ public:
         }
     }
 
+    void derivatives(const T *p, const T *y, T *d, index outputs) const override {
+        if constexpr (is_joint<Loss<T>>) {
+            Room<T> room;
+            T *const row = room.of(outputs);
+            for (index o = 0; o < outputs; ++o) {
+                row[o] = p[o * chunk];
+            }
+            gdfast::of_row(loss_, row, y, d, outputs);
+        } else {
+            for (index o = 0; o < outputs; ++o) {
+                d[o] = loss_.gradient(p[o * chunk], y[o]);
+            }
+        }
+    }
+
     T of_row(const T *p, const T *y, T *d, index outputs) const override {
         return gdfast::of_row(loss_, p, y, d, outputs);
     }
@@ -131,12 +140,12 @@ private:
         T b = *bias;
         T total = *sum;
         T last = 0;
+        T predictions[chunk];
         for (index at = 0; at < rows.count; at += group) {
-            const T *const *x = rows.x + at;
+            const T *const *x = rows.x + at, *const *next = x + rows.fetched;
             const T *const a = rows.a + at;
             T p[group], h[pairs], d[group], c[group];
-            rows.prefetch(at);
-            w.dots_and_pairs(x, p, h);
+            w.dots_and_pairs(x, next, p, h);
             times_rates(h, a, rows.fit_intercept);
             unrolled<group>([&](auto i) {
                 const T y = rows.y[at + i];
@@ -144,18 +153,36 @@ private:
                 unrolled<i>([&](auto j) { p[i] = p[i] - d[j] * h[pair<i, j>]; });
                 d[i] = loss.gradient(p[i], y);
                 c[i] = a[i] * d[i];
-                total = total + rows.s[at + i] * loss.value(p[i], y);
+                predictions[at % chunk + i] = p[i];
             });
             last = d[group - 1];
-            w.template subtract<group>(x, c);
+            w.template subtract<group>(x, next, c);
             if (rows.fit_intercept) {
                 unrolled<group>([&](auto i) { b = b - c[i]; });
+            }
+            const index end = at + group;
+            if (end % chunk == 0 || end == rows.count) {
+                const index first = at / chunk * chunk;
+                total = with_losses(predictions, rows.y + first, rows.s + first, end - first, total);
             }
         }
         w.save();
         *bias = b;
         *sum = total;
         return last;
+    }
+
+    // sum with the losses of up to `chunk` rows added: side by side they wait neither for each other nor for a branch.
+    [[gnu::noinline]] T with_losses(const T *p, const T *y, const T *s, index count, T sum) const {
+        const Loss<T> loss = loss_;
+        T losses[chunk];
+        for (index r = 0; r < count; ++r) {
+            losses[r] = s[r] * loss.value(p[r], y[r]);
+        }
+        for (index r = 0; r < count; ++r) {
+            sum = sum + losses[r];
+        }
+        return sum;
     }
 
     Loss<T> loss_;

@@ -115,11 +115,7 @@ struct Logistic {
         const double z = double(p * y);
         return T((z < 0 ? -z : 0.0) + log1p(exp(-std::abs(z))));
     }
-    T gradient(T p, T y) const {
-        const double z = double(p * y);
-        const double e = exp(-std::abs(z));
-        return -y * T((z < 0 ? 1.0 : e) / (1.0 + e));
-    }
+    T gradient(T p, T y) const { return T(-y / (1.0 + exp(double(p * y)))); }
 };
 
 template <class T>

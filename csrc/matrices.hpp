@@ -13,6 +13,7 @@ template <class T>
 class Dense {
 public:
     using Number = T;
+    using Row = const T *; // from which whole groups of lanes can be read
     static constexpr bool sparse = false;
     static constexpr index block = gdfast::block; // how many rows are summed in turn
 
@@ -31,75 +32,71 @@ public:
 
     const Groups<T> &groups() const { return groups_; }
 
-    // Row i, from which whole groups of lanes can be read.
-    const T *row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
+    Row row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
 
-    // The same for several.
-    void rows(const index *which, index count, const T **x) const {
-        for (index r = 0; r < count; ++r) {
-            x[r] = row(which[r]);
-        }
+    // Several rows; there is room for as many.
+    const Row *rows(const index *which, index count, Row *room) const {
+        std::transform(which, which + count, room, [this](index i) { return row(i); });
+        return room;
     }
 
-    void prefetch(index i) const { gdfast::prefetch(values_ + i * d, d); }
-
-    // p = x.w for these rows; w is of a padded shape, and stays as it is.
-    [[gnu::flatten]] void dots(const index *rows, index count, T *w, T *p) const {
+    // p = x.w for these rows, behind which stand `rows_ahead` more; w is of a padded shape, and stays as it is.
+    [[gnu::flatten]] void dots(const Row *rows, index count, T *w, T *p) const {
         with_weights<T>(d, [&](auto kind) {
             const typename decltype(kind)::type weights(w, groups_);
-            each<group>(rows, count, [&](index r, auto size, const T *const *x) {
-                T out[size];
-                weights.template dots<size>(x, out);
-                std::copy_n(out, size, p + r);
+            each<group>(count, [&](index r, auto size) {
+                weights.template dots<size>(rows + r, rows + r + rows_ahead, p + r);
             });
         });
     }
 
-    // x.w for a group of rows; and their products with each other, unless there is no room for them.
-    [[gnu::flatten]] void dots_of_group(const T *const *x, T *w, T (&out)[group], T (*with_others)[pairs]) const {
+    // x.w for a group of rows, after which some come next; and their products with each other, unless there is no room
+    // for them.
+    [[gnu::flatten]] void dots_of_group(const T *const *x, const T *const *next, T *w, T (&out)[group],
+                                        T (*with_others)[pairs]) const {
         with_weights<T>(d, [&](auto kind) {
             const typename decltype(kind)::type weights(w, groups_);
             if (with_others != nullptr) {
-                weights.dots_and_pairs(x, out, *with_others);
+                weights.dots_and_pairs(x, next, out, *with_others);
             } else {
-                weights.template dots<group>(x, out);
+                weights.template dots<group>(x, next, out);
             }
         });
     }
 
     // w -= c x for a group of rows in turn; w is of a padded shape.
-    [[gnu::flatten]] void subtract_group(const T *const *x, const T *c, T *w) const {
+    [[gnu::flatten]] void subtract_group(const T *const *x, const T *const *next, const T *c, T *w) const {
         with_weights<T>(d, [&](auto kind) {
             typename decltype(kind)::type weights(w, groups_);
-            weights.template subtract<group>(x, c);
+            weights.template subtract<group>(x, next, c);
             weights.save();
         });
     }
 
-    // g += c x for these rows in turn; g is of a padded shape.
-    [[gnu::flatten]] void add(const index *rows, index count, const T *c, T *g) const {
+    // g += c x and bias += c for these rows in turn, behind which stand `rows_ahead` more; g is of a padded shape.
+    [[gnu::flatten]] void add(const Row *rows, index count, const T *c, T *g, T &bias) const {
         with_weights<T>(d, [&](auto kind) {
             typename decltype(kind)::type sum(g, groups_);
-            each<group>(rows, count, [&](index r, auto size, const T *const *x) { sum.template add<size>(x, c + r); });
+            T b = bias;
+            each<group>(count, [&](index r, auto size) {
+                sum.template add<size>(rows + r, rows + r + rows_ahead, c + r);
+                unrolled<size>([&](auto i) { b += c[r + i]; });
+            });
             sum.save();
+            bias = b;
         });
     }
 
 private:
-    // Calls f(r, size, rows) for rows r, ..., r + size - 1: R at a time as long as there are so many.
+    // Calls f(r, size) for r, ..., r + size - 1 of so many rows: R at a time as long as there are as many.
     template <index R, class F>
-    void each(const index *rows, index count, const F &f) const {
+    static void each(index count, const F &f) {
         index r = 0;
         for (; r + R <= count; r += R) {
-            const T *x[R];
-            for (index i = 0; i < R; ++i) {
-                x[i] = row(rows[r + i]);
-            }
-            f(r, std::integral_constant<index, R>{}, x);
+            f(r, std::integral_constant<index, R>{});
         }
         for (; r < count; ++r) {
-            const T *const x = row(rows[r]);
-            f(r, std::integral_constant<index, 1>{}, &x);
+            f(r, std::integral_constant<index, 1>{});
         }
     }
 
@@ -113,6 +110,7 @@ private:
 template <class T>
 struct Csr {
     using Number = T;
+    using Row = index;
     static constexpr bool sparse = true;
     static constexpr index block = PTRDIFF_MAX;
 
@@ -138,22 +136,25 @@ struct Csr {
         gdfast::prefetch(columns + start, count);
     }
 
-    // x.w for row i. Zeros that are not stored add nothing to their lanes, so a dense row has the same product in bits.
+    // x.w for row i: the sum of as many terms as it holds.
     T dot(index i, const T *w) const {
-        T a[lanes] = {};
-        each(i, [&](index j, T x) { a[j & (lanes - 1)] += x * w[j]; });
-        return sum_of_lanes(a);
+        const T *const x = values + starts[i];
+        const std::int32_t *const j = columns + starts[i];
+        return sum_of<T>(starts[i + 1] - starts[i], [=](index k) { return x[k] * w[j[k]]; });
     }
 
-    void dots(const index *rows, index count, const T *w, T *p) const {
+    const Row *rows(const index *which, index, Row *) const { return which; }
+
+    void dots(const Row *rows, index count, const T *w, T *p) const {
         for (index r = 0; r < count; ++r) {
             p[r] = dot(rows[r], w);
         }
     }
 
-    void add(const index *rows, index count, const T *c, T *g) const {
+    void add(const Row *rows, index count, const T *c, T *g, T &bias) const {
         for (index r = 0; r < count; ++r) {
             each(rows[r], [&, factor = c[r]](index j, T x) { g[j] += factor * x; });
+            bias += c[r];
         }
     }
 };

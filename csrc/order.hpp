@@ -1,6 +1,7 @@
 // The canonical order of sums and shuffles. gdfast/order.py says it in words.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -13,6 +14,7 @@ using index = std::ptrdiff_t;
 
 constexpr index lanes = 8;
 constexpr index block = 256;
+constexpr index rows_ahead = 32; // so many rows after those in turn are known, and fetched meanwhile
 constexpr index rounds = 6;
 constexpr unsigned smallest_bits = 6;
 
@@ -37,19 +39,25 @@ inline T sum_of_lanes(const T (&a)[lanes]) {
     return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
 }
 
-template <class T>
-inline T dot(const T *x, const T *w, index d) {
+// The sum of term(0), ..., term(count - 1).
+template <class T, class Term>
+inline T sum_of(index count, const Term &term) {
     T a[lanes] = {};
     index j = 0;
-    for (; j + lanes <= d; j += lanes) {
-        for (index l = 0; l < lanes; ++l) {
-            a[l] += x[j + l] * w[j + l];
+    for (; j + lanes <= count; j += lanes) {
+        unrolled<lanes>([&](auto l) { a[l] += term(j + l); });
+    }
+    unrolled<lanes - 1>([&](auto l) {
+        if (j + l < count) {
+            a[l] += term(j + l);
         }
-    }
-    for (index l = 0; j + l < d; ++l) {
-        a[l] += x[j + l] * w[j + l];
-    }
+    });
     return sum_of_lanes(a);
+}
+
+template <class T>
+inline T dot(const T *x, const T *w, index d) {
+    return sum_of<T>(d, [=](index j) { return x[j] * w[j]; });
 }
 
 // Adds vectors of `width` numbers in pairs of neighbours, level by level, into the first.
@@ -83,6 +91,7 @@ public:
     }
 
     bool shuffled() const { return shuffled_; }
+    index rows() const { return network_.rows; }
 
     // The rows at positions first, ..., first + count - 1, at most a block of them: those that land outside go on
     // together, so that nothing waits for a branch.
@@ -145,6 +154,43 @@ private:
 
     Network network_{};
     bool shuffled_;
+};
+
+// The rows of an epoch in turn, each found once.
+class Upcoming {
+public:
+    explicit Upcoming(const Visits &visits) : visits_(visits) {}
+
+    const Visits &visits() const { return visits_; }
+    bool shuffled() const { return visits_.shuffled(); }
+
+    // The rows at positions first, ..., first + count - 1, at most a block of them, and behind them `rows_ahead` more;
+    // the last one stands for those that there are not.
+    const index *operator()(index first, index count) {
+        const index n = visits_.rows();
+        if (first < first_ || first > end_) {
+            first_ = end_ = first;
+        }
+        const index end = std::min(first + count + rows_ahead, n);
+        if (end_ < end) {
+            std::copy(rows_ + (first - first_), rows_ + (end_ - first_), rows_);
+            first_ = first;
+            while (end_ < end) {
+                const index size = std::min({count < block ? block : end - end_, block, n - end_});
+                visits_(end_, size, rows_ + (end_ - first_));
+                end_ += size;
+            }
+            if (end_ == n) {
+                std::fill_n(rows_ + (n - first_), rows_ahead, rows_[n - 1 - first_]);
+            }
+        }
+        return rows_ + (first - first_);
+    }
+
+private:
+    const Visits visits_;
+    index first_ = 0, end_ = 0; // the positions of what rows_ holds
+    index rows_[2 * (block + rows_ahead)];
 };
 
 } // namespace gdfast

@@ -23,20 +23,18 @@ public:
     PerSample(const PerSample &) = delete;
     PerSample &operator=(const PerSample &) = delete;
 
-    // The steps of up to a block of rows, whose losses are added to `sum`. `last` becomes the least slopes at the last
-    // row, unless it is null.
+    // The steps of up to a block of rows, behind which stand `rows_ahead` more; their losses are added to `sum`. `last`
+    // becomes the least slopes at the last row, unless it is null.
     void step(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers, T &sum,
               T *last) {
         copy(state.params, shape_, models_, padded_);
+        data_.X.rows(rows, count + rows_ahead, x_);
         const index grouped = in_groups_ ? count - count % group : 0;
         if (grouped > 0) {
             step_groups(rows, grouped, shuffled, state, numbers, sum, last);
         }
         for (index at = grouped; at < count; ++at) {
-            if (shuffled && at + group < count) {
-                data_.X.prefetch(rows[at + group]);
-            }
-            sum = sum + step_by_row(rows[at], state, numbers, at == count - 1 ? last : nullptr);
+            sum = sum + step_by_row(rows[at], x_ + at, state, numbers, at == count - 1 ? last : nullptr);
         }
         copy(models_, padded_, state.params, shape_);
     }
@@ -56,7 +54,7 @@ private:
             const index row = rows[count - 1];
             for (index o = 0; o < shape_.outputs; ++o) {
                 const T c = data_.targets.weight(row) * d_[(group - 1) * shape_.outputs + o];
-                slopes_of(data_.X.row(row), c, last + o * shape_.stride);
+                slopes_of(x_[count - 1], c, last + o * shape_.stride);
             }
         }
     }
@@ -64,7 +62,6 @@ private:
     // Some rows, and what belongs to them, in the order of their visits.
     InGroups<T> gathered(const index *rows, index count, bool shuffled, index steps, const Numbers<T> &numbers) {
         const Targets<T> &targets = data_.targets;
-        data_.X.rows(rows, count, x_);
         const T *y = targets.of(rows[0]);
         if (shuffled && shape_.outputs == 1) {
             y = y_;
@@ -82,9 +79,7 @@ private:
             std::fill(a_ + filled_, a_ + count, *numbers.rows * targets.weight(0));
             filled_ = count;
         }
-        constexpr index long_row = 512 / index(sizeof(T)); // the next one is no longer fetched by itself
-        const bool fetches = shuffled || shape_.d >= long_row;
-        return {x_, y, s_, a_, count, shape_.fit_intercept, fetches ? shape_.d : 0};
+        return {x_, y, s_, a_, count, shape_.fit_intercept};
     }
 
     // The rows of a group have the same products with each other for all outputs.
@@ -94,11 +89,11 @@ private:
             const T *const *x = in_turn.x + at;
             const T *const a = in_turn.a + at;
             T h[pairs];
-            in_turn.prefetch(at);
+            const T *const *const next = x + in_turn.fetched;
             for (index o = 0; o < k; ++o) {
                 T *const w = models_ + o * padded_.stride;
                 T out[group];
-                data_.X.dots_of_group(x, w, out, o == 0 ? &h : nullptr);
+                data_.X.dots_of_group(x, next, w, out, o == 0 ? &h : nullptr);
                 for (index r = 0; r < group; ++r) {
                     p_[r * k + o] = out[r] + w[padded_.bias];
                 }
@@ -114,12 +109,12 @@ private:
                 sum = sum + in_turn.s[at + i] * loss;
             }
             if (state.total == nullptr) {
-                subtract(x, a, 0, group);
+                subtract(x, next, a, 0, group);
                 state.steps += group;
                 continue;
             }
             for (index r = 0; r < group; ++r) {
-                subtract(x, a, r, r + 1);
+                subtract(x, next, a, r, r + 1);
                 ++state.steps;
                 add_to_total(state);
             }
@@ -127,7 +122,7 @@ private:
     }
 
     // The steps of rows first, ..., end - 1 of a group.
-    void subtract(const T *const *x, const T *a, index first, index end) {
+    void subtract(const T *const *x, const T *const *next, const T *a, index first, index end) {
         for (index o = 0; o < shape_.outputs; ++o) {
             T *const w = models_ + o * padded_.stride;
             T c[group];
@@ -136,7 +131,7 @@ private:
                 w[padded_.bias] = shape_.fit_intercept ? w[padded_.bias] - c[r] : w[padded_.bias];
             }
             if (end - first == group) {
-                data_.X.subtract_group(x, c, w);
+                data_.X.subtract_group(x, next, c, w);
                 continue;
             }
             for (index r = first; r < end; ++r) {
@@ -154,13 +149,13 @@ private:
         slopes[shape_.bias] = shape_.fit_intercept ? c : T(0);
     }
 
-    // Returns the loss of the row.
-    T step_by_row(index i, State<T> &state, const Numbers<T> &numbers, T *slopes) {
+    // Returns the loss of row i, which is the first of these.
+    T step_by_row(index i, const T *const *rows, State<T> &state, const Numbers<T> &numbers, T *slopes) {
         const index k = shape_.outputs;
-        const T *const x = data_.X.row(i);
+        const T *const x = *rows;
         for (index o = 0; o < k; ++o) {
             T *const w = models_ + o * padded_.stride;
-            data_.X.dots(&i, 1, w, p_ + o);
+            data_.X.dots(rows, 1, w, p_ + o);
             p_[o] = p_[o] + w[padded_.bias];
         }
         const T s = data_.targets.weight(i);
@@ -202,7 +197,7 @@ private:
         }
     }
 
-    const T *x_[block];
+    const T *x_[block + rows_ahead];
     T y_[block], s_[block], a_[block];
     index filled_ = 0; // how many of s_ and a_ hold, where all are alike
     const Data<Dense<T>> &data_;

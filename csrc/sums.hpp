@@ -11,63 +11,64 @@
 
 namespace gdfast {
 
-// Adds the gradients of some rows to g, and tells the loss of each. The weights are scale * params. Both are of the
-// padded shape, or where the rows are sparse of any.
+// Adds the gradients of the rows at positions first, ..., first + count - 1, at most a block of them, to g, and their
+// losses to the epoch's. The weights are scale * params. Both are of the padded shape, or where the rows are sparse of
+// any.
 template <class Matrix, class T>
-void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, const index *visited, index total,
-                   bool shuffled, const Shape &shape, T *params, T scale, T *g, T *losses) {
+void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming &upcoming, index first, index count,
+                   const Shape &shape, T *params, T scale, T *g, EpochLoss<T> &epoch_loss) {
     const index k = shape.outputs;
+    const index *const visited = upcoming(first, count);
+    typename Matrix::Row room_for_rows[block + rows_ahead];
+    const auto *const all = data.X.rows(visited, count + rows_ahead, room_for_rows);
     Room<T> room;
     T *const p = room.of(2 * chunk * k);
     T *const c = p + chunk * k;
-    for (index first = 0; first < total; first += chunk) {
-        const index *const rows = visited + first;
-        const index count = std::min(chunk, total - first);
-        for (index r = 0; shuffled && r < count; ++r) {
-            data.X.prefetch(rows[r]);
-        }
+    for (index begin = 0; begin < count; begin += chunk) {
+        const auto *const rows = all + begin;
+        const index size = std::min(chunk, count - begin);
         for (index o = 0; o < k; ++o) {
             T *const w = params + o * shape.stride;
-            data.X.dots(rows, count, w, p + o * chunk);
-            for (index r = 0; r < count; ++r) {
+            data.X.dots(rows, size, w, p + o * chunk);
+            for (index r = 0; r < size; ++r) {
                 p[o * chunk + r] = scale * p[o * chunk + r] + w[shape.bias];
             }
         }
-        loss.of_rows(data.targets, rows, count, p, k, c, losses + first);
+        T losses[chunk];
+        loss.of_rows(data.targets, visited + begin, size, p, k, c, losses);
+        epoch_loss.add(first + begin, losses, size);
         for (index o = 0; o < k; ++o) {
             T *const go = g + o * shape.stride;
-            T sum = go[shape.bias];
-            for (index r = 0; r < count; ++r) {
-                sum += c[o * chunk + r];
-            }
-            go[shape.bias] = sum;
-            data.X.add(rows, count, c + o * chunk, go);
+            data.X.add(rows, size, c + o * chunk, go, go[shape.bias]);
         }
     }
 }
 
-// The sum of the gradients of the rows visited at positions first, ..., first + count - 1, and their losses. `sums`
+// The sum of the gradients of the rows at positions first, ..., first + count - 1, and their losses. `sums`
 // holds the numbers of a padded shape for each block of these rows, and the result begins it. With several threads,
 // `first` must be at the border of a block: blocks across a border would share their entries of the epoch's loss.
 template <class Matrix, class T>
-void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, const Visits &visits, index first, index count,
+void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming &upcoming, index first, index count,
                    const Shape &padded, T *models, T *sums, EpochLoss<T> &epoch_loss, index threads) {
     const index rows_a_sum = std::min(count, Matrix::block);
     const index parts = (count + rows_a_sum - 1) / rows_a_sum;
-    const auto sum_part = [&](index part) {
+    const auto sum_part = [&](index part, Upcoming &own) {
         T *const g = sums + part * padded.size();
         std::fill(g, g + padded.size(), T(0));
         const index end = std::min(count, (part + 1) * rows_a_sum);
         for (index begin = part * rows_a_sum; begin < end; begin += block) {
-            index rows[block];
-            T losses[block];
-            const index size = std::min(block, end - begin);
-            visits(first + begin, size, rows);
-            add_gradients(data, loss, rows, size, visits.shuffled(), padded, models, T(1), g, losses);
-            epoch_loss.add(first + begin, losses, size);
+            add_gradients(data, loss, own, first + begin, std::min(block, end - begin), padded, models, T(1), g,
+                          epoch_loss);
         }
     };
-    share(parts, threads, sum_part);
+    if (parts == 1) {
+        sum_part(0, upcoming);
+        return;
+    }
+    share(parts, threads, [&](index part) {
+        Upcoming own(upcoming.visits());
+        sum_part(part, own);
+    });
     tree(sums, parts, padded.size());
 }
 
@@ -106,10 +107,11 @@ void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index t
     std::vector<T> models(static_cast<std::size_t>(padded.size()));
     copy(params, shape, models.data(), padded);
     const auto predict_block = [&](index b) {
-        index rows[block];
         const index first = b * block;
         const index count = std::min(block, X.n - first);
-        std::iota(rows, rows + count, first);
+        Upcoming upcoming(Visits(nullptr, X.n));
+        typename Matrix::Row room[block + rows_ahead];
+        const auto *const rows = X.rows(upcoming(first, count), count + rows_ahead, room);
         for (index o = 0; o < shape.outputs; ++o) {
             T products[block];
             T *const w = models.data() + o * padded.stride;

@@ -16,6 +16,8 @@ constexpr index pair = i * (i - 1) / 2 + j;
 constexpr index one = -1; // feature alone
 
 // K groups of lanes in registers; with K = 0, as many as there are, in memory. What stands behind the features is 0.
+// While rows are multiplied, half of those that will be read next are fetched, line by line; while they are added, the
+// other half: all at once, they would have to wait for each other.
 template <class T, index K>
 class Weights {
 public:
@@ -30,17 +32,24 @@ public:
 
     // x.w for R rows.
     template <index R>
-    void dots(const T *const *x, T (&out)[R]) const {
+    void dots(const T *const *x, const T *const *next, T *out) const {
         Vector<T> a[R * vectors<T>] = {};
-        add_products<R>(x, [this](index i, const auto &) { return get(i); }, a);
+        add_products<R>(
+            x,
+            [=](index i, index v, const auto &) {
+                fetch<0, R / 2>(next, i, v);
+                return get(i);
+            },
+            a);
         sums_of_lanes<T, R>(a, out);
     }
 
     // x.w for a group of rows, and their products with each other.
-    void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
+    void dots_and_pairs(const T *const *x, const T *const *next, T (&out)[group], T (&with_others)[pairs]) const {
         if constexpr (vectors<T> == 1) { // there are registers for all sums at once
             Vector<T> a[group] = {}, b[pairs] = {};
             each([&](index i, index v, const auto &within) {
+                fetch<0, group / 2>(next, i, v);
                 const Vector<T> w = get(i);
                 Vector<T> y[group];
                 unrolled<group>([&](auto r) {
@@ -52,7 +61,7 @@ public:
             sums_of_lanes<T, group>(a, out);
             sums_of_lanes<T, pairs>(b, with_others);
         } else {
-            dots<group>(x, out);
+            dots<group>(x, next, out);
             Vector<T> a[pairs * vectors<T>] = {};
             unrolled<group>([&](auto r) { add_products<r>(x, row(x[r]), a + pair<r, 0> * vectors<T>); });
             sums_of_lanes<T, pairs>(a, with_others);
@@ -61,8 +70,8 @@ public:
 
     // w + c x for R rows in turn.
     template <index R>
-    void add(const T *const *x, const T *c) {
-        change([=](Vector<T> w, const auto &of) {
+    void add(const T *const *x, const T *const *next, const T *c) {
+        change<R>(next, [=](Vector<T> w, const auto &of) {
             unrolled<R>([&](auto r) { w = w + of(x[r], c[r]); });
             return w;
         });
@@ -70,8 +79,8 @@ public:
 
     // w - c x for R rows in turn.
     template <index R>
-    void subtract(const T *const *x, const T *c) {
-        change([=](Vector<T> w, const auto &of) {
+    void subtract(const T *const *x, const T *const *next, const T *c) {
+        change<R>(next, [=](Vector<T> w, const auto &of) {
             unrolled<R>([&](auto r) { w = w - of(x[r], c[r]); });
             return w;
         });
@@ -121,21 +130,30 @@ private:
     void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
         each([&](index i, index v, const auto &within) {
             const auto load_from = [&](const T *start) { return within(load(start + i * width<T>), v); };
-            const Vector<T> w = other(i, load_from);
+            const Vector<T> w = other(i, v, load_from);
             unrolled<R>([&](auto r) { a[r * vectors<T> + v] += load_from(x[r]) * w; });
         });
     }
 
     static auto row(const T *x) {
-        return [x](index, const auto &load_from) { return load_from(x); };
+        return [x](index, index, const auto &load_from) { return load_from(x); };
     }
 
     // Behind the features the products are 0 even where c is not finite: there the weights stay 0.
-    template <class F>
-    void change(const F &f) {
+    template <index R, class F>
+    void change(const T *const *next, const F &f) {
         each([&](index i, index v, const auto &within) {
+            fetch<R / 2, R>(next, i, v);
             set(i, f(get(i), [&](const T *x, T c) { return within(c * load(x + i * width<T>), v); }));
         });
+    }
+
+    // Rows begin, ..., end - 1 of those that come next, where the i-th vector is the v-th of its group.
+    template <index begin, index end>
+    static void fetch(const T *const *next, index i, index v) {
+        if (v == 0) {
+            unrolled<end - begin>([=](auto r) { prefetch(next[begin + r] + i * width<T>); });
+        }
     }
 
     Groups<T> groups_;
@@ -152,22 +170,25 @@ public:
     void save() const { *at_ = w_; }
 
     template <index R>
-    void dots(const T *const *x, T (&out)[R]) const {
-        unrolled<R>([&](auto r) { out[r] = T(0) + *x[r] * w_; });
+    void dots(const T *const *x, const T *const *next, T *out) const {
+        unrolled<R>([&](auto r) {
+            prefetch(next[r]);
+            out[r] = T(0) + *x[r] * w_;
+        });
     }
 
-    void dots_and_pairs(const T *const *x, T (&out)[group], T (&with_others)[pairs]) const {
-        dots<group>(x, out);
+    void dots_and_pairs(const T *const *x, const T *const *next, T (&out)[group], T (&with_others)[pairs]) const {
+        dots<group>(x, next, out);
         unrolled<group>([&](auto i) { unrolled<i>([&](auto j) { with_others[pair<i, j>] = T(0) + *x[i] * *x[j]; }); });
     }
 
     template <index R>
-    void add(const T *const *x, const T *c) {
+    void add(const T *const *x, const T *const *, const T *c) {
         unrolled<R>([&](auto r) { w_ = w_ + c[r] * *x[r]; });
     }
 
     template <index R>
-    void subtract(const T *const *x, const T *c) {
+    void subtract(const T *const *x, const T *const *, const T *c) {
         unrolled<R>([&](auto r) { w_ = w_ - c[r] * *x[r]; });
     }
 

@@ -83,20 +83,20 @@ class Csr(NamedTuple):
         return self._replace(data=read_only(data))
 
     def dot(self, w: Array) -> Array:
-        """x.w for each row x, with the bits of `order.dot` where w is finite."""
+        """x.w for each row x."""
         return self._row_sums(lambda part: self.data[part] * w[self.indices[part]])
 
     def squares(self) -> Array:
-        """x.x for each row x, with the bits of `order.squares`."""
+        """x.x for each row x."""
         return self._row_sums(lambda part: self.data[part] * self.data[part])
 
     def _row_sums(self, terms: Callable[[slice], Array]) -> Array:
-        """Sums over the features in the canonical order; a zero that is left out would change no sum."""
+        """Sums over the entries of each row, in the canonical order."""
         out = np.empty(self.shape[0], self.dtype)
         for group in _groups(self.indptr):
             lanes = np.zeros((group.stop - group.start, order.LANES), self.dtype)
             for part, row in _pieces(self.indptr[group.start : group.stop + 1]):
-                lane = self.indices[part] % order.LANES
+                lane = (np.arange(part.start, part.stop) - self.indptr[group][row]) % order.LANES
                 np.add.at(lanes.reshape(-1), row * order.LANES + lane, terms(part))
             out[group] = order.tree(lanes.T)
         return out

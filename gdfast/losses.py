@@ -384,13 +384,10 @@ class Logistic(NamedTuple):
         return like(p, where(z < 0.0, -z, 0.0) + log1p(exp(-abs(z))))
 
     def gradient(self, p: Any, y: Any) -> Any:
-        z = wide(p * y)
-        e = exp(-abs(z))
-        return -y * like(p, where(z < 0.0, 1.0, e) / (1.0 + e))
+        return like(p, -y / (1.0 + exp(wide(p * y))))
 
     def probability(self, p: Any) -> Any:
-        e = exp(-abs(wide(p)))
-        return like(p, where(p > 0, 1.0, e) / (1.0 + e))
+        return like(p, 1.0 / (1.0 + exp(-wide(p))))
 
 
 class Hinge(NamedTuple):

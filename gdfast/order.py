@@ -4,6 +4,7 @@ A result is a function of the data, the options and the seed alone because all b
 
 *Sum over features* (a dot product): LANES accumulators start at +0.0; term j is added to accumulator j mod LANES, in
 the order of j; then neighbours are added in pairs, (0+1), (2+3), ..., again and again, until one number is left.
+Of a sparse row, the terms are those that are stored, in the order of their columns.
 
 *Sum over rows* (the gradient, the loss, a column's mean): rows are cut into blocks of BLOCK consecutive rows. A block
 is summed from +0.0 row after row; then the blocks are added as the lanes are: neighbours in pairs, level by level, an

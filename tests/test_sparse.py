@@ -48,7 +48,6 @@ def alike(got, expected, tolerance=1e-12):
         np.testing.assert_allclose(
             a, b, rtol=tolerance, atol=tolerance * np.max(abs(b), initial=1e-3)
         )
-    assert ((got.coef == 0) == (expected.coef == 0)).all()
     for name in ("loss", "val_loss", "grad_norm", "lr"):
         a, b = getattr(got.history, name), getattr(expected.history, name)
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.max(abs(b), initial=0))
@@ -62,8 +61,10 @@ def alike(got, expected, tolerance=1e-12):
 def compared(X, y, tolerance=1e-12, **options):
     """The fit of sparse rows, which must be that of the same rows in full."""
     common = {"epochs": 6, "seed": 5, "backend": FASTEST} | options
-    got = gd.fit(X, y, **common)
-    alike(got, gd.fit(X.toarray(), y, **common), tolerance)
+    got, expected = gd.fit(X, y, **common), gd.fit(X.toarray(), y, **common)
+    alike(got, expected, tolerance)
+    if common.get("l1"):
+        assert ((got.coef == 0) == (expected.coef == 0)).all()
     return got
 
 
@@ -199,8 +200,7 @@ def test_scaled_columns_are_not_centred(batch_size):
     "optimizer", [gd.SGD(0.02), gd.SGD(0.003, momentum=0.9), gd.Adam(0.02)], ids=str
 )
 @pytest.mark.parametrize("loss", losses.TABLE)
-def test_the_bytes_of_dense_rows(loss, optimizer, intercept):
-    """Per sample and without penalties there is but one order of the sums; clipping keeps dense rows out of groups."""
+def test_steps_of_rows_are_those_of_dense_rows(loss, optimizer, intercept):
     X, y = rows(), targets(loss)
     for dtype in ("float64", "float32"):
         common = {
@@ -213,7 +213,13 @@ def test_the_bytes_of_dense_rows(loss, optimizer, intercept):
             "backend": FASTEST,
         }
         got = gd.fit(X.astype(dtype), y, **common)
-        assert got.digest == gd.fit(X.toarray().astype(dtype), y, clip_norm=1e30, **common).digest
+        dense = gd.fit(X.toarray().astype(dtype), y, **common)
+        close = (
+            {"rtol": 2e-12, "atol": 1e-12} if dtype == "float64" else {"rtol": 2e-3, "atol": 1e-3}
+        )
+        np.testing.assert_allclose(got.coef, dense.coef, **close)
+        np.testing.assert_allclose(got.intercept, dense.intercept, **close)
+        np.testing.assert_allclose(got.history.loss, dense.history.loss, **close)
 
 
 SELECTION = [
@@ -420,18 +426,18 @@ def test_a_million_columns_in_little_memory(python, options):
 
 @pytest.mark.parametrize("loss", losses.TABLE)
 def test_predictions(backend, loss):
-    """With the bytes of those for dense rows, by each backend."""
+    """Those for dense rows, with the same bytes of all backends."""
     X, y = rows(), targets(loss)
-    r = gd.fit(X, y, loss=loss, lr=0.01, epochs=2, backend=FASTEST)
-    r = dataclasses.replace(r, backend=backend)
+    r = gd.fit(X, y, loss=loss, lr=0.01, epochs=2, backend="numpy")
     other = rows(33, seed=9)
     for method in ("decision_function", "predict", "predict_proba"):
         if method != "predict_proba" or hasattr(r.loss, "probability"):
-            got, dense = getattr(r, method)(other), getattr(r, method)(other.toarray())
-            assert got.tobytes() == dense.tobytes()
-            assert got.shape == dense.shape
-    narrow = r.decision_function(other.astype("float32"))
-    assert narrow.tobytes() == r.decision_function(other.toarray().astype("float32")).tobytes()
+            for dtype in ("float64", "float32"):
+                expected = getattr(r, method)(other.astype(dtype))
+                got = getattr(dataclasses.replace(r, backend=backend), method)(other.astype(dtype))
+                assert got.tobytes() == expected.tobytes()
+            dense = getattr(r, method)(other.toarray())
+            np.testing.assert_allclose(getattr(r, method)(other), dense, rtol=1e-12, atol=1e-12)
 
 
 def test_predictions_are_products():

@@ -50,7 +50,6 @@ class Numba(NamedTuple):
     targets: Array  # (CHUNK,)
     sums: Array  # (parts, outputs * wide), gradients: each output's features, in whole vectors, and its intercept
     blocks: Array  # (blocks, 1), losses
-    lanes: Array  # (LANES,), of a sparse row's product
     touched: Array  # (features,), which columns a sparse step has met
     marks: Array  # (features,), the step that met them last
     seen: Array  # (size,), how much of the shrinking they have seen
@@ -70,7 +69,6 @@ class Numba(NamedTuple):
             np.empty(CHUNK, dtype),
             np.zeros((parts, outputs * (wide + 1)), dtype),
             np.empty((blocks, 1), dtype),
-            np.empty(LANES, dtype),
             np.empty(d * sparse, np.int64),
             np.zeros(d * sparse, np.int64),
             np.zeros(outputs * (d + 1) * sparse, dtype),
@@ -181,29 +179,55 @@ class Numba(NamedTuple):
             target[j] = source[j]
 
 
-def dot(X, i, w, first, d, lanes):
-    """Row i of X times d numbers of w, in the canonical order; `lanes` is room for the LANES sums of a sparse row."""
+def dot(X, i, w, first, d):
+    """Row i of X times d numbers of w, in the canonical order."""
     raise NotImplementedError("numba calls one of the following")
 
 
 @overload(dot, jit_options=INLINED)
-def _dot(X, i, w, first, d, lanes):
+def _dot(X, i, w, first, d):
     return dense_dot if isinstance(X, types.Array) else sparse_dot
 
 
-def dense_dot(X, i, w, first, d, lanes):
+def dense_dot(X, i, w, first, d):
     return _vectors.dot(X, i * d, w, first, d)
 
 
-def sparse_dot(X, i, w, first, d, lanes):
-    for lane in range(LANES):
-        lanes[lane] = 0
-    for q in range(X.indptr[i], X.indptr[i + 1]):
-        column = X.indices[q]
-        lanes[column % LANES] += X.data[q] * w[first + column]
-    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + (
-        (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
-    )
+def sparse_dot(X, i, w, first, d):
+    start = X.indptr[i]
+    rest = (X.indptr[i + 1] - start) % LANES
+    end = X.indptr[i + 1] - rest
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = w.dtype.type(0)
+    for q in range(start, end, LANES):
+        a0 += term(X, q, w, first)
+        a1 += term(X, q + 1, w, first)
+        a2 += term(X, q + 2, w, first)
+        a3 += term(X, q + 3, w, first)
+        a4 += term(X, q + 4, w, first)
+        a5 += term(X, q + 5, w, first)
+        a6 += term(X, q + 6, w, first)
+        a7 += term(X, q + 7, w, first)
+    if rest > 0:
+        a0 += term(X, end, w, first)
+    if rest > 1:
+        a1 += term(X, end + 1, w, first)
+    if rest > 2:
+        a2 += term(X, end + 2, w, first)
+    if rest > 3:
+        a3 += term(X, end + 3, w, first)
+    if rest > 4:
+        a4 += term(X, end + 4, w, first)
+    if rest > 5:
+        a5 += term(X, end + 5, w, first)
+    if rest > 6:
+        a6 += term(X, end + 6, w, first)
+    return ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
+
+
+@register_jitable(**INLINED)
+def term(X, q, w, first):
+    """Entry q of X times what it meets among the numbers of w from `first` on."""
+    return X.data[q] * w[first + X.indices[q]]
 
 
 @register_jitable(**INLINED)
@@ -353,7 +377,7 @@ def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
         for r in range(end - first):
             i = kernels.visited[first + r]
             w = o * (d + 1)
-            p[o, r] = dot(X, i, params, w, d, kernels.lanes) + params[w + d]
+            p[o, r] = dot(X, i, params, w, d) + params[w + d]
     find_losses(kernels, rows, loss, first, end)
     for o in range(len(p)):
         for r in range(end - first):
@@ -673,7 +697,7 @@ def lazily(
                             params[w + j] = penalties.shrunk(params[w + j], shift - seen[w + j])
             for o in range(outputs):
                 w = o * (d + 1)
-                product = dot(X, i, params, w, d, kernels.lanes)
+                product = dot(X, i, params, w, d)
                 kernels.p[o, 0] = scale * product + params[w + d]
             find_losses(kernels, rows, loss, at, at + 1)
             epoch_loss[(offset + position) // BLOCK] += kernels.lost[0]
@@ -916,11 +940,11 @@ def _sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoc
 
 
 @compiled
-def _predict(X, params, outputs, begin, end, lanes, out):
+def _predict(X, params, outputs, begin, end, out):
     d = len(params) // outputs - 1
     for i in range(begin, end):
         for w in range(0, len(params), d + 1):
-            out[i, w // (d + 1)] = dot(X, i, params, w, d, lanes) + params[w + d]
+            out[i, w // (d + 1)] = dot(X, i, params, w, d) + params[w + d]
 
 
 class Threaded(_numpy.Numpy):
@@ -1054,8 +1078,7 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
     out = np.empty((n, outputs), params.dtype)
 
     def fill(part: slice) -> None:
-        lanes = np.empty(LANES, params.dtype)
-        _predict(X, params, outputs, part.start, part.stop, lanes, out)
+        _predict(X, params, outputs, part.start, part.stop, out)
 
     in_threads(fill, even_parts(n, threads), threads)
     return out
