@@ -60,8 +60,11 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
         fused.emplace(data, loss, *per_sample, penalty, shape);
     }
 
+    Upcoming upcoming(Visits(nullptr, n));
     for (index e = 0; e < epochs; ++e) {
-        Upcoming upcoming(Visits(keys == nullptr ? nullptr : keys + e * rounds, n));
+        if (keys != nullptr) {
+            upcoming.begin(Visits(keys + e * rounds, n));
+        }
         std::copy(state.params, state.params + size, state.start);
         if (e > 0) {
             epoch_loss.clear();

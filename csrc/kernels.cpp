@@ -15,10 +15,10 @@ std::unique_ptr<RuleKernels<T>> Formulas<T>::rule(const std::string &name, const
 }
 
 template <class T>
-T Formulas<T>::mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index outputs,
-                         index n) {
+T Formulas<T>::mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step,
+                         index outputs, index n) {
     const StandardFloats standard;
-    return gdfast::mean_loss(targets, loss, predictions, outputs, n);
+    return gdfast::mean_loss(targets, loss, predictions, step, outputs, n);
 }
 
 template <class Matrix>

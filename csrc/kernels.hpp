@@ -20,8 +20,8 @@ struct Formulas {
     static std::unique_ptr<RuleKernels<T>> rule(const std::string &name, const std::vector<double> &fields);
 
     // The mean loss of n rows, whose predictions are given, (n, outputs).
-    static T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index outputs,
-                       index n);
+    static T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step,
+                       index outputs, index n);
 };
 
 template <class Matrix>

@@ -185,10 +185,11 @@ T mean_loss_of_arrays(const Array<T> &predictions, const Array<T> &y, const Arra
     const auto kernels = Formulas<T>::loss(loss, loss_fields);
     const Targets<T> targets = targets_of(y, weights);
     const T *const p = predictions.data();
-    const index n = predictions.shape(0);
+    const index n = y.shape(0);
     const index outputs = predictions.shape(1);
+    const index step = predictions.shape(0) > 1 ? outputs : 0;
     const OthersRun others_run;
-    return Formulas<T>::mean_loss(targets, *kernels, p, outputs, n);
+    return Formulas<T>::mean_loss(targets, *kernels, p, step, outputs, n);
 }
 
 template <class T>

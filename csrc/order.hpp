@@ -161,6 +161,11 @@ class Upcoming {
 public:
     explicit Upcoming(const Visits &visits) : visits_(visits) {}
 
+    void begin(const Visits &visits) {
+        visits_ = visits;
+        first_ = end_ = 0;
+    }
+
     const Visits &visits() const { return visits_; }
     bool shuffled() const { return visits_.shuffled(); }
 
@@ -188,7 +193,7 @@ public:
     }
 
 private:
-    const Visits visits_;
+    Visits visits_;
     index first_ = 0, end_ = 0; // the positions of what rows_ holds
     index rows_[2 * (block + rows_ahead)];
 };

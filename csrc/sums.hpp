@@ -78,9 +78,10 @@ std::size_t room_for_sums(index count, const Shape &padded) {
     return static_cast<std::size_t>(((count - 1) / Matrix::block + 1) * padded.size());
 }
 
-// The mean loss of n rows, whose predictions are given, (n, outputs).
+// The mean loss of n rows, whose predictions are given, (n, outputs), or with a step of 0 those of all.
 template <class T>
-T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index outputs, index n) {
+T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step, index outputs,
+            index n) {
     std::vector<T> kept(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
     std::vector<T> p(static_cast<std::size_t>(chunk * outputs)), derivatives(p.size());
     EpochLoss<T> sums(kept.data(), 0, n);
@@ -91,7 +92,7 @@ T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *pred
         std::iota(rows, rows + count, first);
         for (index r = 0; r < count; ++r) {
             for (index o = 0; o < outputs; ++o) {
-                p[static_cast<std::size_t>(o * chunk + r)] = predictions[(first + r) * outputs + o];
+                p[static_cast<std::size_t>(o * chunk + r)] = predictions[(first + r) * step + o];
             }
         }
         loss.of_rows(targets, rows, count, p.data(), outputs, derivatives.data(), losses);

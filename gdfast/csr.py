@@ -315,6 +315,8 @@ def _integers(a: Any, name: str) -> Array:
 
 
 def _first_outside(indices: Array, size: int) -> int | None:
+    if len(indices) == 0 or (indices.min() >= 0 and indices.max() < size):
+        return None
     return _first(len(indices), lambda part: (indices[part] < 0) | (indices[part] >= size))
 
 
@@ -322,11 +324,12 @@ def _is_canonical(indptr: Array, indices: Array, data: Array) -> bool:
     """Whether the indices ascend within each row, and no zero is stored."""
     if _first(len(data), lambda part: data[part] == 0) is not None:
         return False
-    for group in _groups(indptr):
-        for part, row in _pieces(indptr[group.start : group.stop + 1], overlap=1):
-            here = indices[part]
-            if ((here[1:] <= here[:-1]) & (row[1:] == row[:-1])).any():
-                return False
+    for part in _parts(len(indices), 1):
+        ascends = indices[part] > indices[part.start - 1 : part.stop - 1]
+        begin, end = np.searchsorted(indptr, (part.start, part.stop))
+        ascends[indptr[begin:end] - part.start] = True  # a row's first
+        if not ascends.all():
+            return False
     return True
 
 
@@ -371,16 +374,11 @@ def _parts(count: int, start: int = 0) -> Iterator[slice]:
         yield slice(first, min(first + _ENTRIES, count))
 
 
-def _pieces(ptr: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
-    """The entries of some rows, part by part: where they stand, and the row of each, from 0.
-
-    With `overlap`, a part begins with that many entries of the one before.
-    """
-    start = int(ptr[0])
-    for part in _parts(int(ptr[-1]), start):
-        whole = slice(max(part.start - overlap, start), part.stop)
-        lengths = np.diff(np.clip(ptr, whole.start, whole.stop))
-        yield whole, np.repeat(np.arange(len(lengths)), lengths)
+def _pieces(ptr: Array) -> Iterator[tuple[slice, Array]]:
+    """The entries of some rows, part by part: where they stand, and the row of each, from 0."""
+    for part in _parts(int(ptr[-1]), int(ptr[0])):
+        lengths = np.diff(np.clip(ptr, part.start, part.stop))
+        yield part, np.repeat(np.arange(len(lengths)), lengths)
 
 
 def _first(count: int, marked: Callable[[slice], NDArray[np.bool_]]) -> int | None:

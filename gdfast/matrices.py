@@ -41,7 +41,7 @@ class Rows(NamedTuple):
     ) -> Any:
         """That of a model; without one, of predicting 0."""
         if params is None:
-            p = np.zeros((len(self.y), outputs), self.y.dtype)
+            p = np.zeros((1, outputs), self.y.dtype)
         else:
             p = engine.predict(self.X, outputs, params, threads)
         return engine.mean_loss(loss, p, self.y, self.weights)

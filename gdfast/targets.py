@@ -114,12 +114,12 @@ def _as_columns(
 def _two_classes(a: Array, single: bool, loss: Loss) -> Array:
     """0 and 1, or -1 and 1. One column must hold both; of several, one may hold but one."""
     check_numbers(a, "y")
-    values = np.unique(a)
     for pair in ([0, 1], [-1, 1]):
-        if set(values.tolist()) <= set(pair):
-            if single and len(values) < 2:
+        first, second = (a == value for value in pair)
+        if (first | second).all():
+            if single and (first.all() or second.all()):
                 raise ValueError(
-                    f"y is {values[0]} in every row: there must be two classes, {pair[0]} and {pair[1]}"
+                    f"y is {a[0, 0]} in every row: there must be two classes, {pair[0]} and {pair[1]}"
                 )
             return np.array(pair, np.float64)
     _check(np.isin(a, [0, 1]), a, "y", f"{loss.name} takes the two classes 0 and 1, or -1 and 1")

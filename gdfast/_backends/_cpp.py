@@ -65,7 +65,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
 
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
-    """The mean loss of some rows, given their predictions, (n, outputs)."""
+    """The mean loss of some rows, given their predictions, (n, outputs), or (1, outputs) for all alike."""
     return p.dtype.type(_core.mean_loss(p, y, weights, loss.name, loss))
 
 

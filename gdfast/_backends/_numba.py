@@ -921,9 +921,9 @@ def _find_losses_of(loss, p, y, weights, c, sums):
     """The losses of the rows, whose predictions are given, by blocks."""
     for k in range(len(sums)):
         total = sums[k]
-        for i in range(k * BLOCK, min(len(p), (k + 1) * BLOCK)):
+        for i in range(k * BLOCK, min(len(y), (k + 1) * BLOCK)):
             s = weights[i] if len(weights) > 1 else weights[0]
-            total += s * losses.of_row(loss, p[i], y[i], c)
+            total += s * losses.of_row(loss, p[min(i, len(p) - 1)], y[i], c)
         sums[k] = total
 
 
@@ -1050,8 +1050,8 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
 
 @np.errstate(all="ignore")
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
-    """The mean loss of some rows, given their predictions, (n, outputs)."""
-    n, outputs = p.shape
+    """The mean loss of some rows, given their predictions, (n, outputs), or (1, outputs) for all alike."""
+    n, outputs = len(y), p.shape[1]
     sums = np.zeros(-(-n // BLOCK), p.dtype)
     _find_losses_of(cast(loss, p.dtype), p, y, weights, np.empty(outputs, p.dtype), sums)
     return order.tree(sums) / p.dtype.type(n)

@@ -509,10 +509,12 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
 
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
-    """The mean loss of some rows, given their predictions, (n, outputs)."""
+    """The mean loss of some rows, given their predictions, (n, outputs), or (1, outputs) for all alike."""
+    n, outputs = len(y), p.shape[1]
+    p = np.broadcast_to(p, (n, outputs)).T
     with np.errstate(all="ignore"):
-        terms = weights * losses.of_row(cast(loss, p.dtype), p.T, y.T, np.empty_like(p.T))
-        return order.sum_rows(terms) / p.dtype.type(len(p))
+        terms = weights * losses.of_row(cast(loss, p.dtype), p, y.T, np.empty(p.shape, p.dtype))
+        return order.sum_rows(terms) / p.dtype.type(n)
 
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
