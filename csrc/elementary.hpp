@@ -62,7 +62,7 @@ inline double log1p(double x) {
     const auto k = static_cast<double>(exponent);
     const double fraction = from_bits((shifted & 0x000FFFFFFFFFFFFF) + half_root_bits) - 1.0;
     const double f = exponent == 0 ? x : fraction;
-    const double rest = exponent == 0 ? 0.0 : (y >= 2.0 ? 1.0 - (y - x) : x - (y - 1.0)) / y;
+    const double rest = (exponent == 0 ? 0.0 : y >= 2.0 ? 1.0 - (y - x) : x - (y - 1.0)) / y;
     const double s = f / (2.0 + f);
     const double z = s * s;
     double p = 0.1818357216161805012 + z * (0.1531383769920937332 + z * 0.1479819860511658591);

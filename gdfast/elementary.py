@@ -174,8 +174,8 @@ def log1p(x: Any) -> Any:
     """
     y = 1.0 + x
     k, f = split(y)
-    rest = where(y >= 2.0, 1.0 - (y - x), x - (y - 1.0)) / y
-    return log_of(k, where(k == 0, x, f), where(k == 0, 0.0, rest))
+    rest = where(k == 0, 0.0, where(y >= 2.0, 1.0 - (y - x), x - (y - 1.0))) / y
+    return log_of(k, where(k == 0, x, f), rest)
 
 
 def split(x: Any) -> Any:

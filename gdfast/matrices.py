@@ -41,9 +41,9 @@ class Rows(NamedTuple):
     ) -> Any:
         """That of a model; without one, of predicting 0."""
         if params is None:
-            p = np.zeros((1, outputs), self.y.dtype)
-        else:
-            p = engine.predict(self.X, outputs, params, threads)
+            zeros = np.zeros((1, outputs), self.y.dtype)
+            return engine.mean_loss(loss, zeros, self.y, self.weights)
+        p = engine.predict(self.X, outputs, params, threads)
         return engine.mean_loss(loss, p, self.y, self.weights)
 
     def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Rows":

@@ -26,7 +26,7 @@ NAME = "numba"
 
 BLOCK, GROUP, LANES = order.BLOCK, order.GROUP, order.LANES
 CHUNK = 32  # how many rows are in the cache when they are read a second time
-AHEAD = 8  # how many rows before its turn a shuffled one is fetched
+AHEAD = 32  # how many rows before its turn one is fetched
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
@@ -43,11 +43,13 @@ class Plain(NamedTuple):
 class Numba(NamedTuple):
     """The inner loops, and room for them. The methods of `gdfast._backends._numpy.Numpy`, one for one."""
 
-    visited: Array  # (BLOCK + AHEAD,), rows in the order of the visits
+    visited: Array  # (BLOCK + 2 * AHEAD,), rows in the order of the visits
+    outside: Array  # (BLOCK + AHEAD,), which of them are still to be found
     p: Array  # (outputs, CHUNK), predictions
     c: Array  # (outputs, CHUNK), derivatives of the losses by them
     lost: Array  # (CHUNK,), losses
     targets: Array  # (CHUNK,)
+    weights: Array  # (CHUNK,)
     sums: Array  # (parts, outputs * wide), gradients: each output's features, in whole vectors, and its intercept
     blocks: Array  # (blocks, 1), losses
     touched: Array  # (features,), which columns a sparse step has met
@@ -62,9 +64,11 @@ class Numba(NamedTuple):
         parts = 1 if sparse else -(-batch_size // BLOCK)
         wide = d if sparse else -(-d // LANES) * LANES
         return cls(
+            np.empty(BLOCK + 2 * AHEAD, np.int64),
             np.empty(BLOCK + AHEAD, np.int64),
             np.empty((outputs, CHUNK), dtype),
             np.empty((outputs, CHUNK), dtype),
+            np.empty(CHUNK, dtype),
             np.empty(CHUNK, dtype),
             np.empty(CHUNK, dtype),
             np.zeros((parts, outputs * (wide + 1)), dtype),
@@ -181,16 +185,12 @@ class Numba(NamedTuple):
 
 def dot(X, i, w, first, d):
     """Row i of X times d numbers of w, in the canonical order."""
-    raise NotImplementedError("numba calls one of the following")
+    return _vectors.dot(X, i * d, w, first, d)
 
 
 @overload(dot, jit_options=INLINED)
 def _dot(X, i, w, first, d):
-    return dense_dot if isinstance(X, types.Array) else sparse_dot
-
-
-def dense_dot(X, i, w, first, d):
-    return _vectors.dot(X, i * d, w, first, d)
+    return dot if isinstance(X, types.Array) else sparse_dot
 
 
 def sparse_dot(X, i, w, first, d):
@@ -238,8 +238,9 @@ def add_sparse(X, i, c, g, first):
 
 
 @register_jitable(**UNCOUNTED)
-def visit(keys, n, first, end, visited):
+def visit(kernels, keys, n, first, end):
     """The rows at positions first, ..., end - 1, and after them the last of these again, for who looks ahead."""
+    visited, outside = kernels.visited, kernels.outside
     count = end - first
     if len(keys) == 0:
         for at in range(count):
@@ -250,21 +251,40 @@ def visit(keys, n, first, end, visited):
         for at in range(count):
             i = np.uint64(first + at)
             visited[at] = np.int64(order.feistel(i, key, left, bits, right))
-        for at in range(count):
-            while visited[at] >= n:
-                i = np.uint64(visited[at])
-                visited[at] = np.int64(order.feistel(i, key, left, bits, right))
+            outside[at] = at
+        far = beyond(visited, outside, count, n)
+        while far > 0:  # those that land outside go on together, so that nothing waits for a branch
+            for k in range(far):
+                i = np.uint64(visited[outside[k]])
+                visited[outside[k]] = np.int64(order.feistel(i, key, left, bits, right))
+            far = beyond(visited, outside, far, n)
     for at in range(count, count + AHEAD):
         visited[at] = visited[count - 1]
 
 
 @register_jitable(**INLINED)
-def group_at(X, visited, at, shuffled):
-    """A group of the rows visited; those that come AHEAD of it are brought to the cache, if the order is not theirs."""
-    if shuffled:
-        for r in range(at + AHEAD, at + AHEAD + GROUP):
-            _vectors.prefetch(X, visited[r])
+def beyond(visited, which, count, n):
+    """Keep of the first `count` those positions whose rows are n or more; return how many."""
+    kept = 0
+    for k in range(count):
+        which[kept] = which[k]
+        kept += visited[which[k]] >= n
+    return kept
+
+
+@register_jitable(**INLINED)
+def group_at(visited, at):
+    """A group of the rows visited."""
     return visited[at], visited[at + 1], visited[at + 2], visited[at + 3]
+
+
+@register_jitable(**INLINED)
+def group_ahead(visited, at, shuffled):
+    """The group that comes AHEAD rows later, to be fetched: some rows where it is not known, none behind the last."""
+    if shuffled:
+        return group_at(visited, at + AHEAD)
+    i = visited[at] + AHEAD
+    return i, i + 1, i + 2, i + 3
 
 
 @register_jitable(**INLINED)
@@ -274,26 +294,13 @@ def weight_of(rows, i):
 
 def find_losses(kernels, rows, loss, first, end):
     """The losses of the rows at visits first, ..., end - 1, at most CHUNK, and their derivatives, times the weights."""
-    raise NotImplementedError("numba calls one of the following")
-
-
-@overload(find_losses, jit_options=INLINED)
-def _find_losses(kernels, rows, loss, first, end):
-    return joint_losses if hasattr(loss.instance_class, "of_row") else sums_of_losses
-
-
-def joint_losses(kernels, rows, loss, first, end):
-    p, c = kernels.p, kernels.c
-    for r in range(end - first):
-        i = kernels.visited[first + r]
-        s = weight_of(rows, i)
-        kernels.lost[r] = s * losses.of_row(loss, p[:, r], rows.y[i], c[:, r])
-        for o in range(len(c)):
-            c[o, r] *= s
-
-
-def sums_of_losses(kernels, rows, loss, first, end):
-    p, c, lost, targets = kernels.p, kernels.c, kernels.lost, kernels.targets
+    p, c, lost, targets, weights = (
+        kernels.p,
+        kernels.c,
+        kernels.lost,
+        kernels.targets,
+        kernels.weights,
+    )
     count = end - first
     for o in range(len(p)):
         for r in range(count):
@@ -303,8 +310,25 @@ def sums_of_losses(kernels, rows, loss, first, end):
             c[o, r] = losses.gradient(loss, p[o, r], targets[r])
             lost[r] = found if o == 0 else lost[r] + found
     for r in range(count):
-        s = weight_of(rows, kernels.visited[first + r])
-        lost[r] *= s
+        weights[r] = weight_of(rows, kernels.visited[first + r])
+    for r in range(count):
+        lost[r] *= weights[r]
+    for o in range(len(c)):
+        for r in range(count):
+            c[o, r] *= weights[r]
+
+
+@overload(find_losses, jit_options=INLINED)
+def _find_losses(kernels, rows, loss, first, end):
+    return find_joint_losses if is_joint(loss) else find_losses
+
+
+def find_joint_losses(kernels, rows, loss, first, end):
+    p, c = kernels.p, kernels.c
+    for r in range(end - first):
+        i = kernels.visited[first + r]
+        s = weight_of(rows, i)
+        kernels.lost[r] = s * losses.of_row(loss, p[:, r], rows.y[i], c[:, r])
         for o in range(len(c)):
             c[o, r] *= s
 
@@ -322,7 +346,7 @@ def sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch
         while position < last:
             k = (offset + position) // BLOCK
             block_end = min(last, (k + 1) * BLOCK - offset)
-            visit(keys, len(rows.y), position, block_end, kernels.visited)
+            visit(kernels, keys, len(rows.y), position, block_end)
             total = epoch_loss[k]
             for at in range(0, block_end - position, CHUNK):
                 stop = min(at + CHUNK, block_end - position)
@@ -334,17 +358,10 @@ def sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch
 
 
 def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
-    """Add the gradients of the rows at visits first, ..., end - 1, at most CHUNK, to g, and find their losses."""
-    raise NotImplementedError("numba calls one of the following")
+    """Add the gradients of the rows at visits first, ..., end - 1, at most CHUNK, to g, and find their losses.
 
-
-@overload(add_rows, jit_options=INLINED)
-def _add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
-    return add_dense_rows if isinstance(X, types.Array) else add_sparse_rows
-
-
-def add_dense_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
-    """Rows side by side, GROUP of them and the rest one by one."""
+    GROUP of them are read side by side, and the rest one by one.
+    """
     visited, p, c, d = kernels.visited, kernels.p, kernels.c, X.shape[1]
     outputs = len(p)
     wide = len(g) // outputs
@@ -353,22 +370,31 @@ def add_dense_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
         w = o * (d + 1)
         b = params[w + d]
         for r in range(0, whole, GROUP):
-            i = group_at(X, visited, first + r, shuffled)
-            p0, p1, p2, p3 = _vectors.products(X, i, params, w, d)
+            i = group_at(visited, first + r)
+            later = group_ahead(visited, first + r, shuffled)
+            p0, p1, p2, p3 = _vectors.products(X, i, params, w, d, later[:2])
             p[o, r], p[o, r + 1], p[o, r + 2], p[o, r + 3] = p0 + b, p1 + b, p2 + b, p3 + b
         for r in range(whole, end - first):
             p[o, r] = _vectors.dot(X, visited[first + r] * d, params, w, d) + b
     find_losses(kernels, rows, loss, first, end)
     for o in range(outputs):
         w = o * wide
+        b = g[w + wide - 1]
         for r in range(0, whole, GROUP):
-            i = group_at(X, visited, first + r, False)
+            i = group_at(visited, first + r)
+            later = group_ahead(visited, first + r, shuffled)
             factors = c[o, r], c[o, r + 1], c[o, r + 2], c[o, r + 3]
-            _vectors.add_rows(X, i, factors, g, w, d)
+            _vectors.add_rows(X, i, factors, g, w, d, later[2:])
+            b = (((b + factors[0]) + factors[1]) + factors[2]) + factors[3]
         for r in range(whole, end - first):
-            _vectors.add_rows(X, (visited[first + r],), (c[o, r],), g, w, d)
-        for r in range(end - first):
-            g[w + wide - 1] += c[o, r]
+            _vectors.add_rows(X, (visited[first + r],), (c[o, r],), g, w, d, ())
+            b += c[o, r]
+        g[w + wide - 1] = b
+
+
+@overload(add_rows, jit_options=INLINED)
+def _add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
+    return add_rows if isinstance(X, types.Array) else add_sparse_rows
 
 
 def add_sparse_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
@@ -415,7 +441,7 @@ def by_rows(
         block_loss = epoch_loss[k]
         first = max(alone, k * BLOCK - offset)
         end = min(n, (k + 1) * BLOCK - offset)
-        visit(keys, n, first, end, visited)
+        visit(kernels, keys, n, first, end)
         for at in range(end - first):
             i = visited[at]
             for o in range(outputs):
@@ -494,10 +520,10 @@ def by_groups(
     for k in range((offset + grouped + BLOCK - 1) // BLOCK):
         first = max(0, k * BLOCK - offset)
         end = min(grouped, (k + 1) * BLOCK - offset)
-        visit(keys, n, first, end, visited)
+        visit(kernels, keys, n, first, min(n, end + AHEAD))
         block_loss = epoch_loss[k]
         for at in range(0, end - first, GROUP):
-            i = group_at(X, visited, at, len(keys) > 0)
+            i = group_at(visited, at)
             s0, s1, s2, s3 = (
                 weight_of(rows, i[0]),
                 weight_of(rows, i[1]),
@@ -512,7 +538,10 @@ def by_groups(
                 numbers[min(e + 3, last_rate), 0] * s3,
             )
             averaged = steps - averages_after
-            l0, l1, l2, l3 = step_group(kernels, X, rows.y, loss, i, a, one, w, total, averaged)
+            later = group_ahead(visited, at, len(keys) > 0)
+            l0, l1, l2, l3 = step_group(
+                kernels, X, rows.y, loss, i, a, one, w, total, averaged, later
+            )
             steps += GROUP
             block_loss = (((block_loss + s0 * l0) + s1 * l1) + s2 * l2) + s3 * l3
             if first + at + GROUP == n:
@@ -548,28 +577,19 @@ def by_groups(
     )
 
 
-def step_group(kernels, X, y, loss, i, a, one, w, total, averaged):
+def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
     """The steps of the rows i, whose rates times weights are a; their losses. The derivatives come to stand in c."""
-    raise NotImplementedError("numba calls one of the following")
-
-
-@overload(step_group, jit_options=INLINED)
-def _step_group(kernels, X, y, loss, i, a, one, w, total, averaged):
-    return joint_group if hasattr(loss.instance_class, "of_row") else group_of_sums
-
-
-def group_of_sums(kernels, X, y, loss, i, a, one, w, total, averaged):
     p, c, d = kernels.p, kernels.c, X.shape[1]
     wide = len(w) // len(p)
     a0, a1, a2, a3 = a
-    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
+    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d, later[:2])
     h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
     h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
     h32 = a2 * (h32 + one)
     l0 = l1 = l2 = l3 = one
     for o in range(len(p)):
         if o > 0:
-            p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d)
+            p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d, ())
         b = w[o * wide + wide - 1]
         y0, y1, y2, y3 = y[i[0], o], y[i[1], o], y[i[2], o], y[i[3], o]
         q0 = p0 + b
@@ -587,21 +607,31 @@ def group_of_sums(kernels, X, y, loss, i, a, one, w, total, averaged):
         else:
             l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
         c[o, 3] = d3
-        move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, wide, total, averaged)
+        move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, wide, total, averaged, later)
     return l0, l1, l2, l3
 
 
-def joint_group(kernels, X, y, loss, i, a, one, w, total, averaged):
+@overload(step_group, jit_options=INLINED)
+def _step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
+    return step_joint_group if is_joint(loss) else step_group
+
+
+def is_joint(loss):
+    """Whether the loss of a row is no sum over its outputs."""
+    return hasattr(loss.instance_class, "of_row")
+
+
+def step_joint_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
     p, c, d = kernels.p, kernels.c, X.shape[1]
     wide = len(w) // len(p)
     a0, a1, a2, a3 = a
-    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d)
+    p0, p1, p2, p3, h10, h20, h21, h30, h31, h32 = _vectors.group_products(X, i, w, 0, d, later[:2])
     h10, h20, h30 = a0 * (h10 + one), a0 * (h20 + one), a0 * (h30 + one)
     h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
     h32 = a2 * (h32 + one)
     for o in range(len(p)):
         if o > 0:
-            p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d)
+            p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d, ())
         b = w[o * wide + wide - 1]
         p[o, 0], p[o, 1], p[o, 2], p[o, 3] = p0 + b, p1 + b, p2 + b, p3 + b
     l0 = losses.of_row(loss, p[:, 0], y[i[0]], c[:, 0])
@@ -619,23 +649,23 @@ def joint_group(kernels, X, y, loss, i, a, one, w, total, averaged):
     l3 = losses.of_row(loss, p[:, 3], y[i[3]], c[:, 3])
     for o in range(len(p)):
         factors = a0 * c[o, 0], a1 * c[o, 1], a2 * c[o, 2], a3 * c[o, 3]
-        move(X, i, factors, one, w, o, wide, total, averaged)
+        move(X, i, factors, one, w, o, wide, total, averaged, later)
     return l0, l1, l2, l3
 
 
 @register_jitable(**INLINED)
-def move(X, i, c, one, w, o, wide, total, averaged):
+def move(X, i, c, one, w, o, wide, total, averaged, later):
     """Take c times the rows from the weights of an output. Of the steps before, `averaged` are in the total."""
     c0, c1, c2, c3 = c
     d = X.shape[1]
     first, b = o * wide, o * wide + wide - 1
     if len(total) == 0 or averaged + GROUP <= 0:
-        _vectors.add_rows(X, i, (-c0, -c1, -c2, -c3), w, first, d)
+        _vectors.add_rows(X, i, (-c0, -c1, -c2, -c3), w, first, d, later[2:])
         if one != 0:
             w[b] = (((w[b] - c0) - c1) - c2) - c3
     else:
         for r in range(GROUP):
-            _vectors.add_rows(X, (i[r],), (-c[r],), w, first, d)
+            _vectors.add_rows(X, (i[r],), (-c[r],), w, first, d, ())
             if one != 0:
                 w[b] -= c[r]
             if averaged + r >= 0:
@@ -667,6 +697,24 @@ def lazily(
     slopes,
 ):
     """An epoch of steps that touch only the columns of their rows: `gdfast._backends._numpy.Lazy` says how."""
+    alone = 0
+    if optimizers.plain(rule) and batch_size == 1:
+        alone = len(rows.y) - 1
+        steps = step_sparse_rows(
+            kernels,
+            rows,
+            loss,
+            keys,
+            alone,
+            outputs,
+            fit_intercept,
+            params,
+            steps,
+            numbers,
+            before,
+            epoch_loss,
+            offset,
+        )
     X, visited, touched, marks = rows.X, kernels.visited, kernels.touched, kernels.marks
     sums, seen = kernels.sums[0], kernels.seen
     n, d = len(rows.y), X.features
@@ -674,7 +722,7 @@ def lazily(
     scale, shift, l1, l2 = one, zero, zero, zero
     if penalty is not None:
         l1, l2 = penalty.l1, penalty.l2
-    for first in range(0, n, batch_size):
+    for first in range(alone, n, batch_size):
         end = min(n, first + batch_size)
         if end == n:
             catch_up(l1, params, outputs, scale, shift, seen)
@@ -683,8 +731,8 @@ def lazily(
         count = 0
         for position in range(first, end):
             at = position % BLOCK
-            if at == 0:
-                visit(keys, n, position, min(n, position + BLOCK), visited)
+            if at == 0 or position == alone:
+                visit(kernels, keys, n, position - at, min(n, position - at + BLOCK))
             i = visited[at]
             for q in range(X.indptr[i], X.indptr[i + 1]):
                 j = X.indices[q]
@@ -735,6 +783,83 @@ def lazily(
             scale, shift = one, zero
     catch_up(l1, params, outputs, scale, shift, seen)
     return steps
+
+
+@register_jitable(**UNCOUNTED)
+def step_sparse_rows(
+    kernels,
+    rows,
+    loss,
+    keys,
+    count,
+    outputs,
+    fit_intercept,
+    params,
+    steps,
+    numbers,
+    before,
+    epoch_loss,
+    offset,
+):
+    """The steps of the first rows visited, one by one, with the bits of batches of one row."""
+    X, visited, c = rows.X, kernels.visited, kernels.c
+    n, d = len(rows.y), X.features
+    last_rate = len(numbers) - 1
+    zero = params.dtype.type(0)
+    for position in range(count):
+        at = position % BLOCK
+        r = at % CHUNK
+        if at == 0:
+            visit(kernels, keys, n, position, min(n, position + BLOCK + AHEAD))
+        if len(keys) > 0:
+            fetch_row(X, visited, at)
+        i = visited[at]
+        for o in range(outputs):
+            w = o * (d + 1)
+            kernels.p[o, r] = dot(X, i, params, w, d) + params[w + d]
+        find_derivatives(kernels, rows, loss, r, i)
+        rate = numbers[min(steps - before, last_rate), 0]
+        for o in range(outputs):
+            if c[o, r] != 0:
+                w = o * (d + 1)
+                for q in range(X.indptr[i], X.indptr[i + 1]):
+                    params[w + X.indices[q]] -= rate * (zero + c[o, r] * X.data[q])
+                if fit_intercept:
+                    params[w + d] -= rate * c[o, r]
+        steps += 1
+        if r == CHUNK - 1 or position == count - 1:
+            find_losses(kernels, rows, loss, at - r, at + 1)
+            for q in range(r + 1):
+                epoch_loss[(offset + position - r + q) // BLOCK] += kernels.lost[q]
+    return steps
+
+
+@register_jitable(**INLINED)
+def fetch_row(X, visited, at):
+    """Have a row that comes later brought to the cache, and where one that comes later still begins."""
+    _vectors.fetch(X.indptr, visited[at + AHEAD], 2)
+    i = visited[at + AHEAD // 2]
+    start, count = X.indptr[i], X.indptr[i + 1] - X.indptr[i]
+    _vectors.fetch(X.data, start, count)
+    _vectors.fetch(X.indices, start, count)
+
+
+def find_derivatives(kernels, rows, loss, r, i):
+    """Those of the loss of row i by its predictions, which stand at r, times its weight."""
+    for o in range(len(kernels.p)):
+        c = losses.gradient(loss, kernels.p[o, r], rows.y[i, o])
+        kernels.c[o, r] = weight_of(rows, i) * c
+
+
+@overload(find_derivatives, jit_options=INLINED)
+def _find_derivatives(kernels, rows, loss, r, i):
+    return find_joint_derivatives if is_joint(loss) else find_derivatives
+
+
+def find_joint_derivatives(kernels, rows, loss, r, i):
+    losses.of_row(loss, kernels.p[:, r], rows.y[i], kernels.c[:, r])
+    for o in range(len(kernels.p)):
+        kernels.c[o, r] *= weight_of(rows, i)
 
 
 @register_jitable(**UNCOUNTED)
@@ -917,14 +1042,20 @@ def _descend_freely(kernels, rows, loss, rule, penalty, *rest):
 
 
 @compiled
-def _find_losses_of(loss, p, y, weights, c, sums):
+def _sum_losses(kernels, rows, loss, p, sums):
     """The losses of the rows, whose predictions are given, by blocks."""
-    for k in range(len(sums)):
-        total = sums[k]
-        for i in range(k * BLOCK, min(len(y), (k + 1) * BLOCK)):
-            s = weights[i] if len(weights) > 1 else weights[0]
-            total += s * losses.of_row(loss, p[min(i, len(p) - 1)], y[i], c)
-        sums[k] = total
+    n = len(rows.y)
+    for first in range(0, n, CHUNK):
+        end = min(n, first + CHUNK)
+        for i in range(first, end):
+            kernels.visited[i - first] = i
+            for o in range(p.shape[1]):
+                kernels.p[o, i - first] = p[min(i, len(p) - 1), o]
+        find_losses(kernels, rows, loss, 0, end - first)
+        total = sums[first // BLOCK]
+        for r in range(end - first):
+            total += kernels.lost[r]
+        sums[first // BLOCK] = total
 
 
 @compiled
@@ -1053,7 +1184,8 @@ def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     """The mean loss of some rows, given their predictions, (n, outputs), or (1, outputs) for all alike."""
     n, outputs = len(y), p.shape[1]
     sums = np.zeros(-(-n // BLOCK), p.dtype)
-    _find_losses_of(cast(loss, p.dtype), p, y, weights, np.empty(outputs, p.dtype), sums)
+    rows = Rows(y, y, weights)
+    _sum_losses(Numba.of(rows, outputs, 1), rows, cast(loss, p.dtype), p, sums)
     return order.tree(sums) / p.dtype.type(n)
 
 

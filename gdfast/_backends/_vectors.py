@@ -4,7 +4,9 @@ numba's own loops of that order stay scalar. LLVM lowers the vectors to what the
 nor fuses what it is not told to. Where there are fewer than SMALL features, numbers go one by one: their sum from left
 to right is the same in bits, and what is waited for is shorter.
 
-Arrays are in C order. Rows are given by a tuple of their numbers, others by where their first number stands.
+Arrays are in C order. Rows are given by a tuple of their numbers, others by where their first number stands. Of the
+rows `ahead`, which will be read soon, as much is fetched as is read of those in turn, line by line: all at once, they
+would have to wait for each other.
 """
 
 from typing import Any
@@ -41,17 +43,14 @@ class Emitter:
         data = self.context.make_array(array_type)(self.context, self.builder, array).data
         return self.builder.gep(data, [first])
 
-    def columns(self, matrix_type: Any, matrix: Any) -> Any:
-        shape = self.context.make_array(matrix_type)(self.context, self.builder, matrix).shape
-        return self.builder.extract_value(shape, 1)
-
-    def row(self, matrix_type: Any, matrix: Any, i: Any) -> Any:
-        """The address of a matrix's row."""
-        first = self.builder.mul(i, self.columns(matrix_type, matrix))
-        return self.at(matrix_type, matrix, first)
-
     def rows(self, matrix_type: Any, matrix: Any, rows: Any) -> list[Any]:
-        return [self.row(matrix_type, matrix, i) for i in cgutils.unpack_tuple(self.builder, rows)]
+        """The addresses of a matrix's rows."""
+        shape = self.context.make_array(matrix_type)(self.context, self.builder, matrix).shape
+        columns = self.builder.extract_value(shape, 1)
+        return [
+            self.at(matrix_type, matrix, self.builder.mul(i, columns))
+            for i in cgutils.unpack_tuple(self.builder, rows)
+        ]
 
     def load(self, address: Any, j: Any, kind: Any, mask: Any) -> Any:
         """One number, or a vector of them with 0 where the mask says so."""
@@ -70,6 +69,18 @@ class Emitter:
     def store(self, value: Any, address: Any, j: Any) -> None:
         place = self.builder.bitcast(self.builder.gep(address, [j]), value.type.as_pointer())
         self.builder.store(value, place, align=self.bytes)
+
+    def fetch(self, address: Any, j: Any) -> None:
+        """Have the cache line of a number brought to the cache."""
+        flag = ir.IntType(32)
+        function = self.builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            (cgutils.voidptr_t,),
+            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag]),
+        )
+        place = self.builder.bitcast(self.builder.gep(address, [j]), cgutils.voidptr_t)
+        read, second_cache, data = (ir.Constant(flag, k) for k in (0, 2, 1))
+        self.builder.call(function, [place, read, second_cache, data])
 
     def each(self, value: Any, kind: Any) -> Any:
         """A number as it is, or in all lanes."""
@@ -156,8 +167,8 @@ class Emitter:
             ]
         return found
 
-    def products(self, pairs: list[tuple[Any, Any]], d: Any) -> list[Any]:
-        """The products of vectors with one another, given by their addresses."""
+    def products(self, pairs: list[tuple[Any, Any]], d: Any, ahead: list[Any]) -> list[Any]:
+        """The products of vectors with one another, given by their addresses as are the rows ahead."""
         builder = self.builder
         found = [cgutils.alloca_once(builder, self.number) for _ in pairs]
         sums = {
@@ -169,6 +180,8 @@ class Emitter:
                 builder.store(ir.Constant(kind, None), place)
 
         def add(j: Any, kind: Any, mask: Any) -> None:
+            for row in ahead if kind is self.vector else []:
+                self.fetch(row, j)
             loaded = {id(p): self.load(p, j, kind, mask) for pair in pairs for p in pair}
             for (a, b), place in zip(pairs, sums[kind], strict=True):
                 term = builder.fmul(loaded[id(a)], loaded[id(b)])
@@ -195,63 +208,67 @@ def dot(_typing, a, i, b, j, d):
     def generate(context, builder, signature, arguments):
         a_, i_, b_, j_, d_ = arguments
         emit = Emitter(context, builder, a.dtype)
-        return emit.products([(emit.at(a, a_, i_), emit.at(b, b_, j_))], d_)[0]
+        return emit.products([(emit.at(a, a_, i_), emit.at(b, b_, j_))], d_, [])[0]
 
     return a.dtype(a, types.int64, b, types.int64, types.int64), generate
 
 
 @intrinsic
-def products(_typing, X, rows, w, first, d):
+def products(_typing, X, rows, w, first, d, ahead):
     """The product of each of the rows with the numbers of w from `first` on."""
 
     def generate(context, builder, signature, arguments):
-        X_, rows_, w_, first_, d_ = arguments
+        X_, rows_, w_, first_, d_, ahead_ = arguments
         emit = Emitter(context, builder, X.dtype)
         right = emit.at(w, w_, first_)
-        found = emit.products([(x, right) for x in emit.rows(X, X_, rows_)], d_)
+        pairs = [(x, right) for x in emit.rows(X, X_, rows_)]
+        found = emit.products(pairs, d_, emit.rows(X, X_, ahead_))
         return emit.packed(signature, found)
 
-    signature = types.UniTuple(X.dtype, len(rows))(X, rows, w, types.int64, types.int64)
+    signature = types.UniTuple(X.dtype, len(rows))(X, rows, w, types.int64, types.int64, ahead)
     return signature, generate
 
 
 @intrinsic
-def group_products(_typing, X, rows, w, first, d):
+def group_products(_typing, X, rows, w, first, d, ahead):
     """The same, and then the products of the rows with those before them: (1, 0), (2, 0), (2, 1), (3, 0), ..."""
 
     def generate(context, builder, signature, arguments):
-        X_, rows_, w_, first_, d_ = arguments
+        X_, rows_, w_, first_, d_, ahead_ = arguments
         emit = Emitter(context, builder, X.dtype)
         right = emit.at(w, w_, first_)
         x = emit.rows(X, X_, rows_)
         pairs = [(x[i], x[j]) for i in range(len(x)) for j in range(i)]
-        found = emit.products([*((row, right) for row in x), *pairs], d_)
+        pairs = [*((row, right) for row in x), *pairs]
+        found = emit.products(pairs, d_, emit.rows(X, X_, ahead_))
         return emit.packed(signature, found)
 
     count = len(rows) * (len(rows) + 1) // 2
-    signature = types.UniTuple(X.dtype, count)(X, rows, w, types.int64, types.int64)
+    signature = types.UniTuple(X.dtype, count)(X, rows, w, types.int64, types.int64, ahead)
     return signature, generate
 
 
 @intrinsic
-def add_rows(_typing, X, rows, c, g, first, d):
+def add_rows(_typing, X, rows, c, g, first, d, ahead):
     """Add c times the rows, one after the other, to the numbers of g from `first` on.
 
     g must have room for whole vectors: what stands between d and the next multiple of LANES is lost.
     """
 
     def generate(context, builder, _signature, arguments):
-        X_, rows_, c_, g_, first_, d_ = arguments
+        X_, rows_, c_, g_, first_, d_, ahead_ = arguments
         emit = Emitter(context, builder, X.dtype)
         factors = cgutils.unpack_tuple(builder, c_)
         left = emit.at(g, g_, first_)
-        x = emit.rows(X, X_, rows_)
+        x, later = emit.rows(X, X_, rows_), emit.rows(X, X_, ahead_)
         spread = {
             kind: [emit.each(factor, kind) for factor in factors]
             for kind in (emit.number, emit.vector)
         }
 
         def add(j, kind, mask):
+            for row in later if kind is emit.vector else []:
+                emit.fetch(row, j)
             total = emit.load(left, j, kind, mask)
             for row, factor in zip(x, spread[kind], strict=True):
                 total = builder.fadd(total, builder.fmul(factor, emit.load(row, j, kind, mask)))
@@ -260,31 +277,19 @@ def add_rows(_typing, X, rows, c, g, first, d):
         emit.for_all(d_, add)
         return context.get_dummy_value()
 
-    signature = types.void(X, rows, c, g, types.int64, types.int64)
+    signature = types.void(X, rows, c, g, types.int64, types.int64, ahead)
     return signature, generate
 
 
 @intrinsic
-def prefetch(_typing, X, i):
-    """Have row i of X brought to the cache."""
+def fetch(_typing, a, first, count):
+    """Have so many numbers of a, from `first` on, brought to the cache."""
 
     def generate(context, builder, _signature, arguments):
-        X_, i_ = arguments
-        emit = Emitter(context, builder, X.dtype)
-        first = builder.bitcast(emit.row(X, X_, i_), cgutils.voidptr_t)
-        size = builder.mul(emit.columns(X, X_), index(emit.bytes))
-        flag = ir.IntType(32)
-        fetch = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            (cgutils.voidptr_t,),
-            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag]),
-        )
-        read, near, data = (ir.Constant(flag, k) for k in (0, 3, 1))
-        emit.loop(
-            size,
-            CACHE_LINE,
-            lambda at: builder.call(fetch, [builder.gep(first, [at]), read, near, data]),
-        )
+        a_, first_, count_ = arguments
+        emit = Emitter(context, builder, a.dtype)
+        start = emit.at(a, a_, first_)
+        emit.loop(count_, CACHE_LINE // emit.bytes, lambda j: emit.fetch(start, j))
         return context.get_dummy_value()
 
-    return types.void(X, types.int64), generate
+    return types.void(a, types.int64, types.int64), generate
