@@ -172,12 +172,14 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         counted = dict(count(isa, Path(folder)) for isa in ISAS if isa in _isa.built())
+    if not counted:
+        parser.error("none of gdfast's C++ extensions that valgrind can run is installed")
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     verdicts = [compare(build, counts, record.get(build, {})) for build, counts in counted.items()]
     if args.record:
         RECORD.write_text(json.dumps(record | counted, indent=2) + "\n")
         return 0
-    return 0 if counted and all(verdicts) else 1
+    return 0 if all(verdicts) else 1
 
 
 if __name__ == "__main__":
