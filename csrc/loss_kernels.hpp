@@ -66,8 +66,10 @@ public:
                                   T *c, T *losses) const override {
         const Loss<T> loss = loss_; // which no pointer aliases
         T s[chunk];
-        for (index r = 0; r < count; ++r) {
-            s[r] = targets.weight(rows[r]);
+        if (targets.weight_step == 0) {
+            std::fill_n(s, count, *targets.weights);
+        } else {
+            std::transform(rows, rows + count, s, [&](index i) { return targets.weight(i); });
         }
         if constexpr (is_joint<Loss<T>>) {
             Room<T> room;
