@@ -99,17 +99,17 @@ private:
         for (index o = 0; o < shape_.outputs; ++o) {
             T *const w = state.params + o * shape_.stride;
             const T c = s * d[o];
-            const auto stepped = [=, scale = scale_](T v, T x) { return v - rate * ((T(0) + c * x) / scale); };
+            const auto change = [=, scale = scale_](auto x) { return rate * ((T(0) + c * x) / scale); };
             if (penalty_.l1 != 0) {
                 T *const seen = seen_.data() + o * shape_.stride;
                 X.each(i, [=, shift = shift_](index j, T x) {
-                    w[j] = shrunk(stepped(w[j], x), shrink);
+                    w[j] = shrunk(w[j] - change(x), shrink);
                     seen[j] = shift;
                 });
             } else if (penalty_.l2 != 0) {
-                X.each(i, [=](index j, T x) { w[j] = stepped(w[j], x); });
+                X.subtract(i, change, w);
             } else if (c != 0) {
-                X.each(i, [=](index j, T x) { w[j] = w[j] - rate * (T(0) + c * x); });
+                X.subtract(i, [=](auto x) { return rate * (T(0) + c * x); }, w);
             }
             if (shape_.fit_intercept) {
                 w[shape_.bias] = w[shape_.bias] - rate * (T(0) + c);

@@ -128,6 +128,23 @@ struct Csr {
         }
     }
 
+    // w -= f(x) at the columns of row i, where its values are x; f takes one number or a vector of them.
+    template <class F>
+    void subtract(index i, const F &f, T *w) const {
+        const T *const x = values + starts[i];
+        const std::int32_t *const j = columns + starts[i];
+        const index count = starts[i + 1] - starts[i];
+        index k = 0;
+        for (; k + width<T> <= count; k += width<T>) {
+            T g[width<T>];
+            store(g, f(load(x + k)));
+            unrolled<width<T>>([&](auto l) { w[j[k + l]] -= g[l]; });
+        }
+        for (; k < count; ++k) {
+            w[j[k]] -= f(x[k]);
+        }
+    }
+
     void prefetch_start(index i) const { gdfast::prefetch(starts + i, 2); }
 
     void prefetch(index i) const {

@@ -44,10 +44,16 @@ class Coding(NamedTuple):
             name,
             f"the classes are {words}{', ...' if len(known) > 10 else ''}",
         )
-        if self.loss.targets == "signs":
-            a = np.where(a == known[1], a.dtype.type(1), a.dtype.type(-1))
-            a.flags.writeable = False
-        return a
+        return self.as_signs(a) if self.loss.targets == "signs" else a
+
+    def as_signs(self, a: Array) -> Array:
+        """-1 and 1 for the two classes."""
+        assert self.classes is not None
+        if self.classes[0] == -1:
+            return a
+        signs = np.where(a == self.classes[1], a.dtype.type(1), a.dtype.type(-1))
+        signs.flags.writeable = False
+        return signs
 
 
 def check_numbers(a: Array, name: str) -> None:
@@ -59,7 +65,7 @@ def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> tuple[Coding,
     """How y is given: its columns and, for a loss that needs them, its classes; and y as `Coding.encode` makes it."""
     a, single = _as_columns(y, "y", rows, dtype, "X", loss)
     targets = _coding(y, a, single, loss)
-    return targets, targets.coded(a, "y")
+    return targets, targets.as_signs(a) if loss.targets == "signs" else targets.coded(a, "y")
 
 
 def _coding(y: Any, a: Array, single: bool, loss: Loss) -> Coding:
@@ -113,15 +119,15 @@ def _as_columns(
 
 def _two_classes(a: Array, single: bool, loss: Loss) -> Array:
     """0 and 1, or -1 and 1. One column must hold both; of several, one may hold but one."""
+    pair = [-1, 1] if a.min() < 0 else [0, 1]
+    first, second = (a == value for value in pair)
+    if (first | second).all():
+        if single and (first.all() or second.all()):
+            raise ValueError(
+                f"y is {a[0, 0]} in every row: there must be two classes, {pair[0]} and {pair[1]}"
+            )
+        return np.array(pair, np.float64)
     check_numbers(a, "y")
-    for pair in ([0, 1], [-1, 1]):
-        first, second = (a == value for value in pair)
-        if (first | second).all():
-            if single and (first.all() or second.all()):
-                raise ValueError(
-                    f"y is {a[0, 0]} in every row: there must be two classes, {pair[0]} and {pair[1]}"
-                )
-            return np.array(pair, np.float64)
     _check(np.isin(a, [0, 1]), a, "y", f"{loss.name} takes the two classes 0 and 1, or -1 and 1")
     raise AssertionError("a value that is not among the classes was named")
 
