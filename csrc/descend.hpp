@@ -60,7 +60,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
         fused.emplace(data, loss, *per_sample, penalty, shape);
     }
 
-    Upcoming upcoming(Visits(nullptr, n));
+    Upcoming<Matrix> upcoming(data.X, Visits(nullptr, n));
     for (index e = 0; e < epochs; ++e) {
         if (keys != nullptr) {
             upcoming.begin(Visits(keys + e * rounds, n));

@@ -42,7 +42,7 @@ typename Matrix::Number Loops<Matrix>::sum(const Data<Matrix> &data, const LossK
     std::vector<T> sums(room_for_sums<Matrix>(n, padded));
     std::vector<T> losses(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
     EpochLoss<T> epoch_loss(losses.data(), 0, n);
-    Upcoming upcoming(Visits(nullptr, n));
+    Upcoming<Matrix> upcoming(data.X, Visits(nullptr, n));
     sum_gradients(data, loss, upcoming, 0, n, padded, models.data(), sums.data(), epoch_loss, threads);
     copy(sums.data(), padded, grad, shape);
     return epoch_loss.total();

@@ -4,7 +4,6 @@
 
 #include "order.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -61,10 +60,15 @@ inline void prefetch(const T *x) {
     asm volatile("" ::); // otherwise a function of nothing but prefetches is taken for one without effects
 }
 
+// How many numbers a line of the cache holds.
+template <class T>
+constexpr index line = 64 / index(sizeof(T));
+
+// The same for so many numbers, or for the first of them: the hardware goes on by itself.
 template <class T>
 inline void prefetch(const T *x, index count) {
-    constexpr index line = 64 / index(sizeof(T));
-    for (index j = 0; j < count; j += line) {
+    constexpr index most = 64 * line<T>;
+    for (index j = 0; j < count && j < most; j += line<T>) {
         prefetch(x + j);
     }
 }

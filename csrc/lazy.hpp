@@ -20,8 +20,9 @@ public:
           touched_(static_cast<std::size_t>(shape.d)), g_(static_cast<std::size_t>(shape.size())) {}
 
     // An epoch of steps for batches of the rows. `last` becomes the least slopes at the last one.
-    void epoch(const Data<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule, Upcoming &upcoming,
-               index batch_size, State<T> &state, const Numbers<T> &numbers, EpochLoss<T> &epoch_loss, T *last) {
+    void epoch(const Data<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
+               Upcoming<Csr<T>> &upcoming, index batch_size, State<T> &state, const Numbers<T> &numbers,
+               EpochLoss<T> &epoch_loss, T *last) {
         const index n = data.X.n;
         const bool by_rows = batch_size == 1 && rule.per_sample() != nullptr;
         index first = by_rows ? step_rows(data, loss, upcoming, state, numbers, epoch_loss) : 0;
@@ -34,11 +35,9 @@ public:
             ++state.steps;
             for (index begin = first; begin < end; begin += block) {
                 const index size = std::min(block, end - begin);
-                const index *const rows = upcoming(begin, size);
-                for (index r = 0; upcoming.shuffled() && r < size; ++r) {
-                    data.X.prefetch(rows[r]);
-                }
+                const index *const rows = upcoming(begin, size).rows;
                 for (index r = 0; r < size; ++r) {
+                    data.X.fetch_after(rows + r);
                     touch(data.X, rows[r], state);
                 }
                 add_gradients(data, loss, upcoming, begin, size, shape_, state.params, scale_, g_.data(), epoch_loss);
@@ -55,8 +54,8 @@ public:
     }
 
 private:
-    // The steps of all rows but the last by plain SGD, each row by itself; says how many.
-    index step_rows(const Data<Csr<T>> &data, const LossKernels<T> &loss, Upcoming &upcoming, State<T> &state,
+    // The steps of all rows but the last by plain SGD without weight decay, each row by itself; says how many.
+    index step_rows(const Data<Csr<T>> &data, const LossKernels<T> &loss, Upcoming<Csr<T>> &upcoming, State<T> &state,
                     const Numbers<T> &numbers, EpochLoss<T> &epoch_loss) {
         const index end = data.X.n - 1, k = shape_.outputs;
         Room<T> room;
@@ -64,12 +63,9 @@ private:
         T *const c = p + chunk * k, *const d = c + chunk * k;
         for (index first = 0; first < end; first += chunk) {
             const index size = std::min(chunk, end - first);
-            const index *const rows = upcoming(first, size);
+            const index *const rows = upcoming(first, size).rows;
             for (index r = 0; r < size; ++r) {
-                if (upcoming.shuffled()) {
-                    data.X.prefetch_start(rows[r + rows_ahead / 2]);
-                    data.X.prefetch(rows[r + rows_ahead / 4]);
-                }
+                data.X.fetch_after(rows + r);
                 step_row(data, loss, rows[r], p + r, d, state, numbers);
             }
             T losses[chunk];

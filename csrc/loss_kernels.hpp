@@ -23,6 +23,7 @@ struct InGroups {
     bool fit_intercept;
 
     static constexpr index fetched = 4 * group; // before they are in turn
+    static_assert(fetched <= rows_ahead);
 };
 
 // What rows j < i of a group change the prediction of row i by, for each derivative of their losses.
@@ -43,7 +44,8 @@ public:
     virtual void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs, T *c,
                          T *losses) const = 0;
 
-    // The derivatives d, (outputs,), of the loss of a row by its predictions, which are `chunk` apart.
+    // The derivatives d, (outputs,), of the loss of a row by its predictions, which are `chunk` apart, without the
+    // weight of the row.
     virtual void derivatives(const T *p, const T *y, T *d, index outputs) const = 0;
 
     // The loss of a row and its derivatives d, (outputs,), without the weight of the row.
@@ -74,14 +76,14 @@ public:
         if constexpr (is_joint<Loss<T>>) {
             Room<T> room;
             T *const row = room.of(2 * outputs);
-            T *const derivatives = row + outputs;
+            T *const d = row + outputs;
             for (index r = 0; r < count; ++r) {
                 for (index o = 0; o < outputs; ++o) {
                     row[o] = p[o * chunk + r];
                 }
-                losses[r] = s[r] * gdfast::of_row(loss, row, targets.of(rows[r]), derivatives, outputs);
+                losses[r] = s[r] * gdfast::of_row(loss, row, targets.of(rows[r]), d, outputs);
                 for (index o = 0; o < outputs; ++o) {
-                    c[o * chunk + r] = s[r] * derivatives[o];
+                    c[o * chunk + r] = s[r] * d[o];
                 }
             }
         } else {

@@ -34,12 +34,6 @@ public:
 
     Row row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
 
-    // Several rows; there is room for as many.
-    const Row *rows(const index *which, index count, Row *room) const {
-        std::transform(which, which + count, room, [this](index i) { return row(i); });
-        return room;
-    }
-
     // p = x.w for these rows, behind which stand `rows_ahead` more; w is of a padded shape, and stays as it is.
     [[gnu::flatten]] void dots(const Row *rows, index count, T *w, T *p) const {
         with_weights<T>(d, [&](auto kind) {
@@ -145,12 +139,12 @@ struct Csr {
         }
     }
 
-    void prefetch_start(index i) const { gdfast::prefetch(starts + i, 2); }
-
-    void prefetch(index i) const {
-        const index start = starts[i], count = starts[i + 1] - start;
-        gdfast::prefetch(values + start, count);
-        gdfast::prefetch(columns + start, count);
+    // Fetches what the rows behind this one hold: first where it begins, and nearer to their turn the entries.
+    void fetch_after(const Row *row) const {
+        prefetch(starts + row[rows_ahead / 2]);
+        const index next = row[rows_ahead / 4];
+        prefetch(values + starts[next], starts[next + 1] - starts[next]);
+        prefetch(columns + starts[next], starts[next + 1] - starts[next]);
     }
 
     // x.w for row i: the sum of as many terms as it holds.
@@ -160,10 +154,11 @@ struct Csr {
         return sum_of<T>(starts[i + 1] - starts[i], [=](index k) { return x[k] * w[j[k]]; });
     }
 
-    const Row *rows(const index *which, index, Row *) const { return which; }
+    Row row(index i) const { return i; }
 
     void dots(const Row *rows, index count, const T *w, T *p) const {
         for (index r = 0; r < count; ++r) {
+            fetch_after(rows + r);
             p[r] = dot(rows[r], w);
         }
     }

@@ -1,7 +1,6 @@
 // The canonical order of sums and shuffles. gdfast/order.py says it in words.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -14,7 +13,7 @@ using index = std::ptrdiff_t;
 
 constexpr index lanes = 8;
 constexpr index block = 256;
-constexpr index rows_ahead = 32; // so many rows after those in turn are known, and fetched meanwhile
+constexpr index rows_ahead = 32; // so many rows after those in turn are known, so that they can be fetched meanwhile
 constexpr index rounds = 6;
 constexpr unsigned smallest_bits = 6;
 
@@ -91,7 +90,6 @@ public:
     }
 
     bool shuffled() const { return shuffled_; }
-    index rows() const { return network_.rows; }
 
     // The rows at positions first, ..., first + count - 1, at most a block of them: those that land outside go on
     // together, so that nothing waits for a branch.
@@ -154,48 +152,6 @@ private:
 
     Network network_{};
     bool shuffled_;
-};
-
-// The rows of an epoch in turn, each found once.
-class Upcoming {
-public:
-    explicit Upcoming(const Visits &visits) : visits_(visits) {}
-
-    void begin(const Visits &visits) {
-        visits_ = visits;
-        first_ = end_ = 0;
-    }
-
-    const Visits &visits() const { return visits_; }
-    bool shuffled() const { return visits_.shuffled(); }
-
-    // The rows at positions first, ..., first + count - 1, at most a block of them, and behind them `rows_ahead` more;
-    // the last one stands for those that there are not.
-    const index *operator()(index first, index count) {
-        const index n = visits_.rows();
-        if (first < first_ || first > end_) {
-            first_ = end_ = first;
-        }
-        const index end = std::min(first + count + rows_ahead, n);
-        if (end_ < end) {
-            std::copy(rows_ + (first - first_), rows_ + (end_ - first_), rows_);
-            first_ = first;
-            while (end_ < end) {
-                const index size = std::min({count < block ? block : end - end_, block, n - end_});
-                visits_(end_, size, rows_ + (end_ - first_));
-                end_ += size;
-            }
-            if (end_ == n) {
-                std::fill_n(rows_ + (n - first_), rows_ahead, rows_[n - 1 - first_]);
-            }
-        }
-        return rows_ + (first - first_);
-    }
-
-private:
-    Visits visits_;
-    index first_ = 0, end_ = 0; // the positions of what rows_ holds
-    index rows_[2 * (block + rows_ahead)];
 };
 
 } // namespace gdfast

@@ -4,6 +4,7 @@
 #include "loss_kernels.hpp"
 #include "penalties.hpp"
 #include "training.hpp"
+#include "upcoming.hpp"
 
 #include <algorithm>
 #include <array>
@@ -23,45 +24,46 @@ public:
     PerSample(const PerSample &) = delete;
     PerSample &operator=(const PerSample &) = delete;
 
-    // The steps of up to a block of rows, behind which stand `rows_ahead` more; their losses are added to `sum`. `last`
-    // becomes the least slopes at the last row, unless it is null.
-    void step(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers, T &sum,
-              T *last) {
+    // The steps of up to a block of rows in turn, whose losses are added to `sum`. `last` becomes the least slopes at
+    // the last row, unless it is null.
+    void step(const typename Upcoming<Dense<T>>::Turn &turn, index count, bool shuffled, State<T> &state,
+              const Numbers<T> &numbers, T &sum, T *last) {
         copy(state.params, shape_, models_, padded_);
-        data_.X.rows(rows, count + rows_ahead, x_);
         const index grouped = in_groups_ ? count - count % group : 0;
         if (grouped > 0) {
-            step_groups(rows, grouped, shuffled, state, numbers, sum, last);
+            step_groups(turn, grouped, shuffled, state, numbers, sum, last);
         }
         for (index at = grouped; at < count; ++at) {
-            sum = sum + step_by_row(rows[at], x_ + at, state, numbers, at == count - 1 ? last : nullptr);
+            sum = sum + step_by_row(turn.numbers[at], turn.rows + at, state, numbers, at == count - 1 ? last : nullptr);
         }
         copy(models_, padded_, state.params, shape_);
     }
 
 private:
-    void step_groups(const index *rows, index count, bool shuffled, State<T> &state, const Numbers<T> &numbers, T &sum,
-                     T *last) {
-        const InGroups<T> in_turn = gathered(rows, count, shuffled, state.steps, numbers);
+    void step_groups(const typename Upcoming<Dense<T>>::Turn &turn, index count, bool shuffled, State<T> &state,
+                     const Numbers<T> &numbers, T &sum, T *last) {
+        const InGroups<T> in_turn = gathered(turn, count, shuffled, state.steps, numbers);
         if (shape_.outputs > 1 || state.total != nullptr) {
-            step_groups_of_outputs(in_turn, rows, state, sum);
+            step_groups_of_outputs(in_turn, turn.numbers, state, sum);
         } else {
             T *const d = d_ + group - 1;
             *d = loss_.step_groups(in_turn, data_.X.groups(), models_, models_ + padded_.bias, &sum);
             state.steps += count;
         }
         if (last != nullptr) {
-            const index row = rows[count - 1];
+            const index row = turn.numbers[count - 1];
             for (index o = 0; o < shape_.outputs; ++o) {
                 const T c = data_.targets.weight(row) * d_[(group - 1) * shape_.outputs + o];
-                slopes_of(x_[count - 1], c, last + o * shape_.stride);
+                slopes_of(turn.rows[count - 1], c, last + o * shape_.stride);
             }
         }
     }
 
     // Some rows, and what belongs to them, in the order of their visits.
-    InGroups<T> gathered(const index *rows, index count, bool shuffled, index steps, const Numbers<T> &numbers) {
+    InGroups<T> gathered(const typename Upcoming<Dense<T>>::Turn &turn, index count, bool shuffled, index steps,
+                         const Numbers<T> &numbers) {
         const Targets<T> &targets = data_.targets;
+        const index *const rows = turn.numbers;
         const T *y = targets.of(rows[0]);
         if (shuffled && shape_.outputs == 1) {
             y = y_;
@@ -79,7 +81,7 @@ private:
             std::fill(a_ + filled_, a_ + count, *numbers.rows * targets.weight(0));
             filled_ = count;
         }
-        return {x_, y, s_, a_, count, shape_.fit_intercept};
+        return {turn.rows, y, s_, a_, count, shape_.fit_intercept};
     }
 
     // The rows of a group have the same products with each other for all outputs.
@@ -149,7 +151,7 @@ private:
         slopes[shape_.bias] = shape_.fit_intercept ? c : T(0);
     }
 
-    // Returns the loss of row i, which is the first of these.
+    // Returns the loss of row i, which begins `rows`; behind it stand `rows_ahead` more.
     T step_by_row(index i, const T *const *rows, State<T> &state, const Numbers<T> &numbers, T *slopes) {
         const index k = shape_.outputs;
         const T *const x = *rows;
@@ -197,7 +199,6 @@ private:
         }
     }
 
-    const T *x_[block + rows_ahead];
     T y_[block], s_[block], a_[block];
     index filled_ = 0; // how many of s_ and a_ hold, where all are alike
     const Data<Dense<T>> &data_;

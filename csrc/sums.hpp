@@ -4,6 +4,7 @@
 #include "loss_kernels.hpp"
 #include "threads.hpp"
 #include "training.hpp"
+#include "upcoming.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -15,17 +16,15 @@ namespace gdfast {
 // losses to the epoch's. The weights are scale * params. Both are of the padded shape, or where the rows are sparse of
 // any.
 template <class Matrix, class T>
-void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming &upcoming, index first, index count,
-                   const Shape &shape, T *params, T scale, T *g, EpochLoss<T> &epoch_loss) {
+void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming<Matrix> &upcoming, index first,
+                   index count, const Shape &shape, T *params, T scale, T *g, EpochLoss<T> &epoch_loss) {
     const index k = shape.outputs;
-    const index *const visited = upcoming(first, count);
-    typename Matrix::Row room_for_rows[block + rows_ahead];
-    const auto *const all = data.X.rows(visited, count + rows_ahead, room_for_rows);
+    const auto turn = upcoming(first, count);
     Room<T> room;
     T *const p = room.of(2 * chunk * k);
     T *const c = p + chunk * k;
     for (index begin = 0; begin < count; begin += chunk) {
-        const auto *const rows = all + begin;
+        const auto *const rows = turn.rows + begin;
         const index size = std::min(chunk, count - begin);
         for (index o = 0; o < k; ++o) {
             T *const w = params + o * shape.stride;
@@ -35,7 +34,7 @@ void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
             }
         }
         T losses[chunk];
-        loss.of_rows(data.targets, visited + begin, size, p, k, c, losses);
+        loss.of_rows(data.targets, turn.numbers + begin, size, p, k, c, losses);
         epoch_loss.add(first + begin, losses, size);
         for (index o = 0; o < k; ++o) {
             T *const go = g + o * shape.stride;
@@ -44,15 +43,15 @@ void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
     }
 }
 
-// The sum of the gradients of the rows at positions first, ..., first + count - 1, and their losses. `sums`
-// holds the numbers of a padded shape for each block of these rows, and the result begins it. With several threads,
-// `first` must be at the border of a block: blocks across a border would share their entries of the epoch's loss.
+// The sum of the gradients of the rows at positions first, ..., first + count - 1, and their losses. `sums` holds the
+// numbers of a padded shape for each block of these rows, and the result begins it. With several threads, `first` must
+// be at the border of a block: blocks across a border would share their entries of the epoch's loss.
 template <class Matrix, class T>
-void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming &upcoming, index first, index count,
-                   const Shape &padded, T *models, T *sums, EpochLoss<T> &epoch_loss, index threads) {
+void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming<Matrix> &upcoming, index first,
+                   index count, const Shape &padded, T *models, T *sums, EpochLoss<T> &epoch_loss, index threads) {
     const index rows_a_sum = std::min(count, Matrix::block);
     const index parts = (count + rows_a_sum - 1) / rows_a_sum;
-    const auto sum_part = [&](index part, Upcoming &own) {
+    const auto sum_part = [&](index part, Upcoming<Matrix> &own) {
         T *const g = sums + part * padded.size();
         std::fill(g, g + padded.size(), T(0));
         const index end = std::min(count, (part + 1) * rows_a_sum);
@@ -66,7 +65,7 @@ void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
         return;
     }
     share(parts, threads, [&](index part) {
-        Upcoming own(upcoming.visits());
+        Upcoming<Matrix> own(data.X, upcoming.visits());
         sum_part(part, own);
     });
     tree(sums, parts, padded.size());
@@ -116,9 +115,8 @@ void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index t
     const auto predict_block = [&](index b) {
         const index first = b * block;
         const index count = std::min(block, X.n - first);
-        Upcoming upcoming(Visits(nullptr, X.n));
-        typename Matrix::Row room[block + rows_ahead];
-        const auto *const rows = X.rows(upcoming(first, count), count + rows_ahead, room);
+        Upcoming<Matrix> upcoming(X, Visits(nullptr, X.n));
+        const auto *const rows = upcoming(first, count).rows;
         for (index o = 0; o < shape.outputs; ++o) {
             T products[block];
             T *const w = models.data() + o * padded.stride;

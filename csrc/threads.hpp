@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -80,12 +81,18 @@ public:
 
     index threads() const { return static_cast<index>(runs_.size()); }
 
-    // Does all that nobody has begun, the k-th run first.
-    void work(index k) {
-        for (index i = 0; i < threads(); ++i) {
-            Run &run = runs_[static_cast<std::size_t>((k + i) % threads())];
-            for (index task = run.next++; task < run.end; task = run.next++) {
-                call_(function_, task);
+    // Does all that nobody has begun, the k-th run first; a task that throws is the last of this thread's.
+    void work(index k) noexcept {
+        try {
+            for (index i = 0; i < threads(); ++i) {
+                Run &run = runs_[static_cast<std::size_t>((k + i) % threads())];
+                for (index task = run.next++; task < run.end; task = run.next++) {
+                    call_(function_, task);
+                }
+            }
+        } catch (...) {
+            if (!failed_.test_and_set()) {
+                error_ = std::current_exception();
             }
         }
     }
@@ -102,6 +109,8 @@ private:
     void (*call_)(const void *function, index task);
     const void *function_;
     std::vector<Run> runs_;
+    std::atomic_flag failed_ = ATOMIC_FLAG_INIT;
+    std::exception_ptr error_; // the first
 
     // Written under the pool's mutex.
     index joined_ = 1;             // threads that have come so far, the caller first
@@ -128,7 +137,7 @@ public:
         return *pool;
     }
 
-    // Does the job with the helpers that come, and waits for no others.
+    // Does the job with the helpers that come, and waits for no others; throws what a task has thrown.
     void run(Job &job) {
         const index helpers = job.threads() - 1;
         std::unique_lock<std::mutex> lock(mutex_);
@@ -151,6 +160,10 @@ public:
             await([&] { return job.inside_ == 0; });
             lock.lock();
             job.left_.wait(lock, [&] { return job.inside_ == 0; });
+        }
+        lock.unlock();
+        if (job.error_) {
+            std::rethrow_exception(job.error_);
         }
     }
 
@@ -231,7 +244,7 @@ private:
 };
 
 // Calls f(0), ..., f(tasks - 1) on up to `threads` threads, the calling one included, and waits for them all. What f
-// does must not depend on which thread runs it. f must not throw.
+// does must not depend on which thread runs it.
 template <class F>
 void share(index tasks, index threads, const F &f) {
     const index sharers = std::min(tasks, threads);

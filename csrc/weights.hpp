@@ -36,8 +36,8 @@ public:
         Vector<T> a[R * vectors<T>] = {};
         add_products<R>(
             x,
-            [=](index i, index v, const auto &) {
-                fetch<0, R / 2>(next, i, v);
+            [=](index i, const auto &) {
+                fetch<0, (R + 1) / 2>(next, i);
                 return get(i);
             },
             a);
@@ -49,7 +49,7 @@ public:
         if constexpr (vectors<T> == 1) { // there are registers for all sums at once
             Vector<T> a[group] = {}, b[pairs] = {};
             each([&](index i, index v, const auto &within) {
-                fetch<0, group / 2>(next, i, v);
+                fetch<0, group / 2>(next, i);
                 const Vector<T> w = get(i);
                 Vector<T> y[group];
                 unrolled<group>([&](auto r) {
@@ -130,28 +130,28 @@ private:
     void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
         each([&](index i, index v, const auto &within) {
             const auto load_from = [&](const T *start) { return within(load(start + i * width<T>), v); };
-            const Vector<T> w = other(i, v, load_from);
+            const Vector<T> w = other(i, load_from);
             unrolled<R>([&](auto r) { a[r * vectors<T> + v] += load_from(x[r]) * w; });
         });
     }
 
     static auto row(const T *x) {
-        return [x](index, index, const auto &load_from) { return load_from(x); };
+        return [x](index, const auto &load_from) { return load_from(x); };
     }
 
     // Behind the features the products are 0 even where c is not finite: there the weights stay 0.
     template <index R, class F>
     void change(const T *const *next, const F &f) {
         each([&](index i, index v, const auto &within) {
-            fetch<R / 2, R>(next, i, v);
+            fetch<(R + 1) / 2, R>(next, i);
             set(i, f(get(i), [&](const T *x, T c) { return within(c * load(x + i * width<T>), v); }));
         });
     }
 
-    // Rows begin, ..., end - 1 of those that come next, where the i-th vector is the v-th of its group.
+    // Of rows begin, ..., end - 1 of those that come next the line that begins with the i-th vector, if one does.
     template <index begin, index end>
-    static void fetch(const T *const *next, index i, index v) {
-        if (v == 0) {
+    static void fetch(const T *const *next, index i) {
+        if (i % (line<T> / width<T>) == 0) {
             unrolled<end - begin>([=](auto r) { prefetch(next[begin + r] + i * width<T>); });
         }
     }

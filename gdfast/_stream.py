@@ -327,13 +327,13 @@ class Stream(Rows):
         loss = cast(loss, dtype)
         sums = []
         for X, y, weights in self.parts():
-            p = np.zeros((len(y), outputs), dtype)
+            p = np.broadcast_to(np.zeros((1, outputs), dtype), (len(y), outputs))
             if params is not None:
                 p = engine.predict(
                     X, outputs, params, useful_threads(threads, len(y), X.shape[1], outputs)
                 )
             with np.errstate(all="ignore"):
-                terms = weights * losses.of_row(loss, p.T, y.T, np.empty_like(p.T))
+                terms = weights * losses.of_row(loss, p.T, y.T, np.empty(p.T.shape, dtype))
                 sums.append(order.block_sums(terms[:, None]))
         with np.errstate(all="ignore"):
             return order.tree(np.concatenate(sums))[0] / dtype.type(len(self.y))

@@ -51,7 +51,7 @@ class Coding(NamedTuple):
         assert self.classes is not None
         if self.classes[0] == -1:
             return a
-        signs = np.where(a == self.classes[1], a.dtype.type(1), a.dtype.type(-1))
+        signs: Array = np.where(a == self.classes[1], a.dtype.type(1), a.dtype.type(-1))
         signs.flags.writeable = False
         return signs
 

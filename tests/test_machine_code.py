@@ -1,4 +1,4 @@
-"""The extensions as the compiler left them: no fused multiply-add, all prefetches, nothing of libm, OpenMP or BLAS.
+"""The extensions as the compiler left them: no fused multiply-add, prefetches, nothing of libm, OpenMP or BLAS.
 
 The tests of bits would find most of this, but only on a processor that has the instructions, and where rounding shows.
 """
@@ -106,7 +106,7 @@ def test_there_are_extensions():
 
 
 @pytest.mark.parametrize("path", EXTENSIONS, ids=lambda path: path.name)
-def test_nothing_is_fused_and_prefetches_are_kept(path):
+def test_nothing_is_fused_and_there_are_prefetches(path):
     """A compiler may take a function of nothing but prefetches for one without effects, and drop its calls."""
     with path.open("rb") as file:
         elf = ELFFile(file)

@@ -201,6 +201,7 @@ def test_scaled_columns_are_not_centred(batch_size):
 )
 @pytest.mark.parametrize("loss", losses.TABLE)
 def test_steps_of_rows_are_those_of_dense_rows(loss, optimizer, intercept):
+    """Up to rounding: dense rows go in groups, and the sums of sparse ones are those of their entries."""
     X, y = rows(), targets(loss)
     for dtype in ("float64", "float32"):
         common = {

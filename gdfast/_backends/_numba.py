@@ -26,7 +26,7 @@ NAME = "numba"
 
 BLOCK, GROUP, LANES = order.BLOCK, order.GROUP, order.LANES
 CHUNK = 32  # how many rows are in the cache when they are read a second time
-AHEAD = 32  # how many rows before its turn one is fetched
+AHEAD = 32  # how many rows before its turn one is looked for, to be fetched
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
@@ -280,7 +280,7 @@ def group_at(visited, at):
 
 @register_jitable(**INLINED)
 def group_ahead(visited, at, shuffled):
-    """The group that comes AHEAD rows later, to be fetched: some rows where it is not known, none behind the last."""
+    """The group that comes AHEAD rows later, for a fetch, which may fail: rows that are known, or that do not exist."""
     if shuffled:
         return group_at(visited, at + AHEAD)
     i = visited[at] + AHEAD
@@ -837,7 +837,7 @@ def step_sparse_rows(
 @register_jitable(**INLINED)
 def fetch_row(X, visited, at):
     """Have a row that comes later brought to the cache, and where one that comes later still begins."""
-    _vectors.fetch(X.indptr, visited[at + AHEAD], 2)
+    _vectors.fetch(X.indptr, visited[at + AHEAD], 1)
     i = visited[at + AHEAD // 2]
     start, count = X.indptr[i], X.indptr[i + 1] - X.indptr[i]
     _vectors.fetch(X.data, start, count)

@@ -70,6 +70,16 @@ class Emitter:
         place = self.builder.bitcast(self.builder.gep(address, [j]), value.type.as_pointer())
         self.builder.store(value, place, align=self.bytes)
 
+    def fetch_row(self, address: Any, j: Any) -> None:
+        """Have the cache line that begins with number j brought to the cache, if one does."""
+        numbers = CACHE_LINE // self.bytes
+        if numbers <= LANES:
+            self.fetch(address, j)
+            return
+        begun = self.builder.and_(j, index(numbers - 1))
+        with self.builder.if_then(self.builder.icmp_signed("==", begun, index(0))):
+            self.fetch(address, j)
+
     def fetch(self, address: Any, j: Any) -> None:
         """Have the cache line of a number brought to the cache."""
         flag = ir.IntType(32)
@@ -181,7 +191,7 @@ class Emitter:
 
         def add(j: Any, kind: Any, mask: Any) -> None:
             for row in ahead if kind is self.vector else []:
-                self.fetch(row, j)
+                self.fetch_row(row, j)
             loaded = {id(p): self.load(p, j, kind, mask) for pair in pairs for p in pair}
             for (a, b), place in zip(pairs, sums[kind], strict=True):
                 term = builder.fmul(loaded[id(a)], loaded[id(b)])
@@ -268,7 +278,7 @@ def add_rows(_typing, X, rows, c, g, first, d, ahead):
 
         def add(j, kind, mask):
             for row in later if kind is emit.vector else []:
-                emit.fetch(row, j)
+                emit.fetch_row(row, j)
             total = emit.load(left, j, kind, mask)
             for row, factor in zip(x, spread[kind], strict=True):
                 total = builder.fadd(total, builder.fmul(factor, emit.load(row, j, kind, mask)))

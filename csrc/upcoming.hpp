@@ -1,0 +1,71 @@
+// The rows of an epoch in turn.
+#pragma once
+
+#include "order.hpp"
+
+#include <algorithm>
+
+namespace gdfast {
+
+// Who goes through them in turn looks up each row once, in the matrix too.
+template <class Matrix>
+class Upcoming {
+public:
+    using Row = typename Matrix::Row;
+
+    struct Turn {
+        const index *numbers;
+        const Row *rows;
+    };
+
+    Upcoming(const Matrix &X, const Visits &visits) : X_(X), visits_(visits) {}
+
+    void begin(const Visits &visits) {
+        visits_ = visits;
+        first_ = end_ = 0;
+    }
+
+    const Visits &visits() const { return visits_; }
+    bool shuffled() const { return visits_.shuffled(); }
+
+    // The rows at positions first, ..., first + count - 1, at most a block of them, and behind them `rows_ahead` more;
+    // the last one stands for those that there are not.
+    Turn operator()(index first, index count) {
+        if (first < first_ || first > end_) {
+            first_ = end_ = first;
+        }
+        const index end = std::min(first + count + rows_ahead, X_.n);
+        if (end_ < end) {
+            if (const index past = first - first_; past > 0) {
+                std::copy(numbers_ + past, numbers_ + (end_ - first_), numbers_);
+                std::copy(rows_ + past, rows_ + (end_ - first_), rows_);
+                first_ = first;
+            }
+            while (end_ < end) {
+                const index asked = count < block ? block : end - end_; // small batches share what is found
+                find(std::min({asked, block, X_.n - end_}));
+            }
+            if (end_ == X_.n) {
+                std::fill_n(numbers_ + (end_ - first_), rows_ahead, numbers_[end_ - first_ - 1]);
+                std::fill_n(rows_ + (end_ - first_), rows_ahead, rows_[end_ - first_ - 1]);
+            }
+        }
+        return {numbers_ + (first - first_), rows_ + (first - first_)};
+    }
+
+private:
+    void find(index count) {
+        const index at = end_ - first_;
+        visits_(end_, count, numbers_ + at);
+        std::transform(numbers_ + at, numbers_ + at + count, rows_ + at, [this](index i) { return X_.row(i); });
+        end_ += count;
+    }
+
+    const Matrix &X_;
+    Visits visits_;
+    index first_ = 0, end_ = 0; // the positions of what stands in
+    index numbers_[2 * (block + rows_ahead)];
+    Row rows_[2 * (block + rows_ahead)];
+};
+
+} // namespace gdfast
