@@ -151,6 +151,30 @@ def test_the_system_gives_no_more_threads(run):
 
 
 @lists_tasks
+def test_memory_that_is_short_in_a_thread(python):
+    """What a task throws reaches the caller, whichever thread it was in, and the threads go on."""
+    said = python(
+        START.format(backend="cpp")
+        + textwrap.dedent("""
+        import resource
+
+        Y = np.ones((600, 20_000))
+        digest(3)
+        for megabytes in range(10, 34, 2):
+            used = resource.getpagesize() * int(open("/proc/self/statm").read().split()[0])
+            resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 10**6, resource.RLIM_INFINITY))
+            try:
+                gd.fit(Y[:, :1], Y, lr=0.1, epochs=1, backend="cpp", threads=3)
+            except MemoryError as error:
+                print(error)
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            assert digest(3) == expected
+    """)
+    )
+    assert said.splitlines().count("std::bad_alloc") > 3
+
+
+@lists_tasks
 def test_signals_are_for_the_others(python):
     """The C++ backend's threads take none but those of their own faults."""
     said = python(
