@@ -346,7 +346,7 @@ def sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch
         while position < last:
             k = (offset + position) // BLOCK
             block_end = min(last, (k + 1) * BLOCK - offset)
-            visit(kernels, keys, len(rows.y), position, block_end)
+            visit(kernels, keys, len(rows.y), position, min(len(rows.y), block_end + AHEAD))
             total = epoch_loss[k]
             for at in range(0, block_end - position, CHUNK):
                 stop = min(at + CHUNK, block_end - position)
