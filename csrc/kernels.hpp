@@ -19,7 +19,7 @@ struct Formulas {
     static std::unique_ptr<LossKernels<T>> loss(const std::string &name, const std::vector<double> &fields);
     static std::unique_ptr<RuleKernels<T>> rule(const std::string &name, const std::vector<double> &fields);
 
-    // The mean loss of n rows, whose predictions are given, (n, outputs).
+    // The mean loss of n rows, whose predictions are given, (n, outputs), or with a step of 0 those of all.
     static T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step,
                        index outputs, index n);
 };

@@ -81,29 +81,23 @@ std::size_t room_for_sums(index count, const Shape &padded) {
 template <class T>
 T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step, index outputs,
             index n) {
-    constexpr index together = 4; // blocks whose sums do not wait for each other
-    std::vector<T> sums(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n) + together));
+    std::vector<T> kept(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
     std::vector<T> p(static_cast<std::size_t>(chunk * outputs)), derivatives(p.size());
-    for (index begin = 0; begin < n; begin += together * block) {
-        T losses[together * block] = {};
-        const index end = std::min(n, begin + together * block);
-        for (index first = begin; first < end; first += chunk) {
-            index rows[chunk];
-            const index count = std::min(chunk, end - first);
-            std::iota(rows, rows + count, first);
-            for (index r = 0; r < count; ++r) {
-                for (index o = 0; o < outputs; ++o) {
-                    p[static_cast<std::size_t>(o * chunk + r)] = predictions[(first + r) * step + o];
-                }
+    EpochLoss<T> sums(kept.data(), 0, n);
+    for (index first = 0; first < n; first += chunk) {
+        index rows[chunk];
+        T losses[chunk];
+        const index count = std::min(chunk, n - first);
+        std::iota(rows, rows + count, first);
+        for (index r = 0; r < count; ++r) {
+            for (index o = 0; o < outputs; ++o) {
+                p[static_cast<std::size_t>(o * chunk + r)] = predictions[(first + r) * step + o];
             }
-            loss.of_rows(targets, rows, count, p.data(), outputs, derivatives.data(), losses + (first - begin));
         }
-        T *const sum = sums.data() + begin / block;
-        for (index r = 0; r < block; ++r) {
-            unrolled<together>([&](auto k) { sum[k] += losses[k * block + r]; });
-        }
+        loss.of_rows(targets, rows, count, p.data(), outputs, derivatives.data(), losses);
+        sums.add(first, losses, count);
     }
-    return EpochLoss<T>(sums.data(), 0, n).mean();
+    return sums.mean();
 }
 
 // x.w + b for each row and output, (n, outputs).

@@ -223,39 +223,29 @@ def dot(_typing, a, i, b, j, d):
     return a.dtype(a, types.int64, b, types.int64, types.int64), generate
 
 
-@intrinsic
-def products(_typing, X, rows, w, first, d, ahead):
-    """The product of each of the rows with the numbers of w from `first` on."""
+def products_of_rows(*, with_each_other: bool) -> Any:
+    """The intrinsic for the products of rows with the numbers of w from `first` on, and maybe those of the rows."""
 
-    def generate(context, builder, signature, arguments):
-        X_, rows_, w_, first_, d_, ahead_ = arguments
-        emit = Emitter(context, builder, X.dtype)
-        right = emit.at(w, w_, first_)
-        pairs = [(x, right) for x in emit.rows(X, X_, rows_)]
-        found = emit.products(pairs, d_, emit.rows(X, X_, ahead_))
-        return emit.packed(signature, found)
+    def function(_typing, X, rows, w, first, d, ahead):
+        before = [(i, j) for i in range(len(rows)) for j in range(i * with_each_other)]
 
-    signature = types.UniTuple(X.dtype, len(rows))(X, rows, w, types.int64, types.int64, ahead)
-    return signature, generate
+        def generate(context, builder, signature, arguments):
+            X_, rows_, w_, first_, d_, ahead_ = arguments
+            emit = Emitter(context, builder, X.dtype)
+            right = emit.at(w, w_, first_)
+            x = emit.rows(X, X_, rows_)
+            pairs = [*((row, right) for row in x), *((x[i], x[j]) for i, j in before)]
+            found = emit.products(pairs, d_, emit.rows(X, X_, ahead_))
+            return emit.packed(signature, found)
+
+        result = types.UniTuple(X.dtype, len(rows) + len(before))
+        return result(X, rows, w, types.int64, types.int64, ahead), generate
+
+    return intrinsic(function)
 
 
-@intrinsic
-def group_products(_typing, X, rows, w, first, d, ahead):
-    """The same, and then the products of the rows with those before them: (1, 0), (2, 0), (2, 1), (3, 0), ..."""
-
-    def generate(context, builder, signature, arguments):
-        X_, rows_, w_, first_, d_, ahead_ = arguments
-        emit = Emitter(context, builder, X.dtype)
-        right = emit.at(w, w_, first_)
-        x = emit.rows(X, X_, rows_)
-        pairs = [(x[i], x[j]) for i in range(len(x)) for j in range(i)]
-        pairs = [*((row, right) for row in x), *pairs]
-        found = emit.products(pairs, d_, emit.rows(X, X_, ahead_))
-        return emit.packed(signature, found)
-
-    count = len(rows) * (len(rows) + 1) // 2
-    signature = types.UniTuple(X.dtype, count)(X, rows, w, types.int64, types.int64, ahead)
-    return signature, generate
+products = products_of_rows(with_each_other=False)
+group_products = products_of_rows(with_each_other=True)  # (1, 0), (2, 0), (2, 1), (3, 0), ...
 
 
 @intrinsic
