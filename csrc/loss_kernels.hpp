@@ -18,7 +18,7 @@ struct InGroups {
     const T *const *x; // and `fetched` more
     const T *y;
     const T *s; // their weights
-    const T *a; // the rates of their steps times s
+    const T *a; // the rates of their steps times s, and times `linear`
     index count;
     bool fit_intercept;
 
@@ -38,6 +38,9 @@ template <class T>
 class LossKernels {
 public:
     virtual ~LossKernels() = default;
+
+    // `linear` of the loss.
+    virtual int linear() const = 0;
 
     // The losses of up to `chunk` rows, whose predictions are given, (outputs, chunk); c becomes their derivatives by
     // them. Both are times the weights of the rows.
@@ -63,6 +66,8 @@ template <template <class> class Loss, class T>
 class LossKernelsOf<Loss<T>> final : public LossKernels<T> {
 public:
     explicit LossKernelsOf(const Loss<T> &loss) : loss_(loss) {}
+
+    int linear() const override { return gdfast::linear<Loss<T>>; }
 
     [[gnu::flatten]] void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs,
                                   T *c, T *losses) const override {
@@ -144,7 +149,10 @@ private:
         T b = *bias;
         T total = *sum;
         T last = 0;
-        T predictions[chunk];
+        constexpr int k = gdfast::linear<Loss<T>>;
+        constexpr bool residuals = k != 0;
+        T predictions[chunk]; // or residuals
+        T targets[chunk] = {};
         for (index at = 0; at < rows.count; at += group) {
             const T *const *x = rows.x + at, *const *next = x + rows.fetched;
             const T *const a = rows.a + at;
@@ -153,13 +161,13 @@ private:
             times_rates(h, a, rows.fit_intercept);
             unrolled<group>([&](auto i) {
                 const T y = rows.y[at + i];
-                p[i] = p[i] + b;
+                p[i] = p[i] + (residuals ? b - y : b);
                 unrolled<i>([&](auto j) { p[i] = p[i] - d[j] * h[pair<i, j>]; });
-                d[i] = loss.gradient(p[i], y);
+                d[i] = residuals ? p[i] : loss.gradient(p[i], y);
                 c[i] = a[i] * d[i];
                 predictions[at % chunk + i] = p[i];
             });
-            last = d[group - 1];
+            last = residuals ? T(k) * d[group - 1] : d[group - 1];
             w.template subtract<group>(x, next, c);
             if (rows.fit_intercept) {
                 unrolled<group>([&](auto i) { b = b - c[i]; });
@@ -167,7 +175,8 @@ private:
             const index end = at + group;
             if (end % chunk == 0 || end == rows.count) {
                 const index first = at / chunk * chunk;
-                total = with_losses(predictions, rows.y + first, rows.s + first, end - first, total);
+                total =
+                    with_losses(predictions, residuals ? targets : rows.y + first, rows.s + first, end - first, total);
             }
         }
         w.save();

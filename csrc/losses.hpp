@@ -197,6 +197,16 @@ struct Softmax {
     }
 };
 
+// k, where the derivative is k (p - y); 0 where it is something else.
+template <class Loss>
+constexpr int linear = 0;
+
+template <class T>
+constexpr int linear<SquaredError<T>> = 2;
+
+template <class T>
+constexpr int linear<HalfSquaredError<T>> = 1;
+
 // The loss of a row with k outputs; c becomes its derivatives by them.
 template <class Loss, class T>
 T of_row(const Loss &loss, const T *p, const T *y, T *c, index k) {

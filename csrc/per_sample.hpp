@@ -17,9 +17,12 @@ public:
     PerSample(const Data<Dense<T>> &data, const LossKernels<T> &loss, const SGD<T> &rule, const Penalty<T> &penalty,
               const Shape &shape)
         : data_(data), loss_(loss), rule_(rule), penalty_(penalty), shape_(shape), padded_(shape.padded()),
-          in_groups_(rule.weight_decay == 0 && penalty.l1 == 0 && penalty.l2 == 0),
-          models_(room_for_models_.zeros(padded_.size())), p_(room_.of(2 * group * shape.outputs)),
-          d_(p_ + group * shape.outputs) {}
+          in_groups_(rule.weight_decay == 0 && penalty.l1 == 0 && penalty.l2 == 0), residuals_(loss.linear() != 0),
+          slope_(T(residuals_ ? loss.linear() : 1)), models_(room_for_models_.zeros(padded_.size())),
+          p_(room_.of((2 * group + 1) * shape.outputs)), d_(p_ + group * shape.outputs),
+          no_targets_(d_ + group * shape.outputs), steps_(residuals_ ? p_ : d_) {
+        std::fill_n(no_targets_, shape.outputs, T(0));
+    }
 
     PerSample(const PerSample &) = delete;
     PerSample &operator=(const PerSample &) = delete;
@@ -74,11 +77,11 @@ private:
         if (numbers.count > 1 || targets.weight_step != 0) {
             for (index at = 0; at < count; ++at) {
                 s_[at] = targets.weight(rows[at]);
-                a_[at] = *numbers.row(steps + at + 1) * s_[at];
+                a_[at] = slope_ * (*numbers.row(steps + at + 1) * s_[at]);
             }
         } else if (filled_ < count) {
             std::fill(s_ + filled_, s_ + count, targets.weight(0));
-            std::fill(a_ + filled_, a_ + count, *numbers.rows * targets.weight(0));
+            std::fill(a_ + filled_, a_ + count, slope_ * (*numbers.rows * targets.weight(0)));
             filled_ = count;
         }
         return {turn.rows, y, s_, a_, count, shape_.fit_intercept};
@@ -96,18 +99,20 @@ private:
                 T *const w = models_ + o * padded_.stride;
                 T out[group];
                 data_.X.dots_of_group(x, next, w, out, o == 0 ? &h : nullptr);
+                const T b = w[padded_.bias];
                 for (index r = 0; r < group; ++r) {
-                    p_[r * k + o] = out[r] + w[padded_.bias];
+                    p_[r * k + o] = out[r] + (residuals_ ? b - data_.targets.of(rows[at + r])[o] : b);
                 }
             }
             times_rates(h, a, shape_.fit_intercept);
             for (index i = 0, pair = 0; i < group; ++i) {
                 for (index j = 0; j < i; ++j, ++pair) {
                     for (index o = 0; o < k; ++o) {
-                        p_[i * k + o] = p_[i * k + o] - d_[j * k + o] * h[pair];
+                        p_[i * k + o] = p_[i * k + o] - steps_[j * k + o] * h[pair];
                     }
                 }
-                const T loss = loss_.of_row(p_ + i * k, data_.targets.of(rows[at + i]), d_ + i * k, k);
+                const T *const y = residuals_ ? no_targets_ : data_.targets.of(rows[at + i]);
+                const T loss = loss_.of_row(p_ + i * k, y, d_ + i * k, k);
                 sum = sum + in_turn.s[at + i] * loss;
             }
             if (state.total == nullptr) {
@@ -129,7 +134,7 @@ private:
             T *const w = models_ + o * padded_.stride;
             T c[group];
             for (index r = first; r < end; ++r) {
-                c[r] = a[r] * d_[r * shape_.outputs + o];
+                c[r] = a[r] * steps_[r * shape_.outputs + o];
                 w[padded_.bias] = shape_.fit_intercept ? w[padded_.bias] - c[r] : w[padded_.bias];
             }
             if (end - first == group) {
@@ -207,10 +212,14 @@ private:
     const Penalty<T> penalty_;
     const Shape shape_, padded_;
     const bool in_groups_;
+    const bool residuals_; // stand for predictions in groups, as gdfast/order.py says
+    const T slope_;        // of the derivatives by them
     Room<T> room_for_models_, room_;
     T *const models_;
     T *const p_; // predictions and
     T *const d_; // derivatives of the losses, (group, outputs)
+    T *const no_targets_;
+    const T *const steps_; // those of the two that the steps go by
 };
 
 } // namespace gdfast

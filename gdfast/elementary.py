@@ -35,6 +35,8 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     >>> where(r < -1, -1.0, r).tolist()
     [-1.0, 0.5]
     """
+    if isinstance(condition, bool):  # of Python's numbers
+        return a if condition else b
     return np.where(condition, a, b)[()]
 
 

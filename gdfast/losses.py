@@ -643,6 +643,15 @@ TABLE: dict[str, type[Loss]] = {
 }
 
 
+# k, where the derivative is k (p - y): the steps of groups of rows are made from residuals there.
+LINEAR: dict[type[Loss], int] = {SquaredError: 2, HalfSquaredError: 1}
+
+
+def linear(self: Any) -> int:
+    """k, where the derivative is k (p - y); 0 where it is something else."""
+    return LINEAR.get(type(self), 0)
+
+
 def value(self: Any, p: Any, y: Any) -> Any:
     """``self.value(p, y)``: the name by which numba finds the formula of a record's type."""
     return self.value(p, y)

@@ -21,6 +21,9 @@ it, a_i = lr_i s_i (rate times weight of the row) and d_i the derivative of row 
 - in turn, row i's prediction is p_i - d_0 h_i0 - d_1 h_i1 - ..., from left to right;
 - then w becomes w - c_0 x_0 - c_1 x_1 - ..., from left to right, with c_i = a_i d_i, and b the same with 1 for x.
 
+Where the derivative of the loss is k (p - y), residuals stand for predictions and for derivatives: p_i is
+x_i.w + (b - y_i), a_i is k lr_i s_i, d_i is row i's prediction as found in turn, and the targets are 0.
+
 These are the steps one after the other, up to rounding; what a step waits for is a number and not a whole dot product.
 
 *Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
@@ -63,10 +66,8 @@ def tree(parts: Array) -> Any:
 
 def sum_features(terms: Array) -> Any:
     """Sum over axis 0, a multiple of LANES long, in the order of a dot product."""
-    lanes = np.add.reduce(terms.reshape(-1, LANES, *terms.shape[1:]), axis=0, initial=0)
-    while len(lanes) > 1:
-        lanes = lanes[0::2] + lanes[1::2]
-    return lanes[0]
+    a = np.add.reduce(terms.reshape(-1, LANES, *terms.shape[1:]), axis=0, initial=0)
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]))
 
 
 def dot(X: Array, w: Array) -> Array:

@@ -511,7 +511,7 @@ def by_groups(
     n, d = X.shape
     grouped = n - n % GROUP
     width, wide = d + 1, len(w) // outputs
-    one = params.dtype.type(fit_intercept)
+    one, slope = params.dtype.type(fit_intercept), params.dtype.type(losses.linear(loss) or 1)
     last_rate = len(numbers) - 1
     for o in range(outputs):
         for j in range(d):
@@ -532,10 +532,10 @@ def by_groups(
             )
             e = steps - before
             a = (
-                numbers[min(e, last_rate), 0] * s0,
-                numbers[min(e + 1, last_rate), 0] * s1,
-                numbers[min(e + 2, last_rate), 0] * s2,
-                numbers[min(e + 3, last_rate), 0] * s3,
+                slope * (numbers[min(e, last_rate), 0] * s0),
+                slope * (numbers[min(e + 1, last_rate), 0] * s1),
+                slope * (numbers[min(e + 2, last_rate), 0] * s2),
+                slope * (numbers[min(e + 3, last_rate), 0] * s3),
             )
             averaged = steps - averages_after
             later = group_ahead(visited, at, len(keys) > 0)
@@ -577,6 +577,19 @@ def by_groups(
     )
 
 
+@register_jitable(**INLINED)
+def start_of_row(loss, b, y):
+    """What a row's product is added to, and the target of the sum: of residuals, none."""
+    residuals = losses.linear(loss) > 0
+    return (b - y if residuals else b), (elementary.like(y, 0.0) if residuals else y)
+
+
+@register_jitable(**INLINED)
+def step_of_row(loss, p, y):
+    """What a step goes by: the derivative of the loss, or the residual."""
+    return p if losses.linear(loss) > 0 else losses.gradient(loss, p, y)
+
+
 def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
     """The steps of the rows i, whose rates times weights are a; their losses. The derivatives come to stand in c."""
     p, c, d = kernels.p, kernels.c, X.shape[1]
@@ -591,22 +604,25 @@ def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
         if o > 0:
             p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d, ())
         b = w[o * wide + wide - 1]
-        y0, y1, y2, y3 = y[i[0], o], y[i[1], o], y[i[2], o], y[i[3], o]
-        q0 = p0 + b
-        d0 = losses.gradient(loss, q0, y0)
-        q1 = (p1 + b) - d0 * h10
-        d1 = losses.gradient(loss, q1, y1)
-        q2 = ((p2 + b) - d0 * h20) - d1 * h21
-        d2 = losses.gradient(loss, q2, y2)
-        q3 = (((p3 + b) - d0 * h30) - d1 * h31) - d2 * h32
-        d3 = losses.gradient(loss, q3, y3)
+        b0, y0 = start_of_row(loss, b, y[i[0], o])
+        b1, y1 = start_of_row(loss, b, y[i[1], o])
+        b2, y2 = start_of_row(loss, b, y[i[2], o])
+        b3, y3 = start_of_row(loss, b, y[i[3], o])
+        q0 = p0 + b0
+        d0 = step_of_row(loss, q0, y0)
+        q1 = (p1 + b1) - d0 * h10
+        d1 = step_of_row(loss, q1, y1)
+        q2 = ((p2 + b2) - d0 * h20) - d1 * h21
+        d2 = step_of_row(loss, q2, y2)
+        q3 = (((p3 + b3) - d0 * h30) - d1 * h31) - d2 * h32
+        d3 = step_of_row(loss, q3, y3)
         v0, v1 = losses.value(loss, q0, y0), losses.value(loss, q1, y1)
         v2, v3 = losses.value(loss, q2, y2), losses.value(loss, q3, y3)
         if o == 0:
             l0, l1, l2, l3 = v0, v1, v2, v3
         else:
             l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
-        c[o, 3] = d3
+        c[o, 3] = losses.gradient(loss, q3, y3)
         move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, wide, total, averaged, later)
     return l0, l1, l2, l3
 
@@ -930,6 +946,12 @@ for helper in (
     penalties.step,
 ):
     register_jitable(**INLINED)(helper)
+
+
+@overload(losses.linear, jit_options=INLINED)
+def linear(self):
+    slope = losses.LINEAR.get(self.instance_class, 0)
+    return lambda self: slope
 
 
 @overload(optimizers.plain, jit_options=INLINED)

@@ -7,6 +7,7 @@ import numpy as np
 
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
+from gdfast._backends._groups import step_groups
 from gdfast._threads import in_threads
 from gdfast.csr import Csr
 from gdfast.matrices import Rows, all_within
@@ -141,7 +142,7 @@ class Numpy:
             grouped = n - n % order.GROUP
         for first in range(0, grouped, order.BLOCK):
             part = slice(first, min(first + order.BLOCK, grouped))
-            last = self.step_groups(
+            last = step_groups(
                 take(rows, order_of_rows[part]),
                 loss,
                 fit_intercept,
@@ -183,59 +184,6 @@ class Numpy:
         if grouped == n:
             slopes[:] = grad
         return steps
-
-    def step_groups(
-        self,
-        rows: Rows,
-        loss: Any,
-        fit_intercept: bool,
-        models: Array,
-        total: Array,
-        averages_after: int,
-        rates: Array,
-        row_losses: Array,
-    ) -> Array:
-        """Steps of single rows in whole groups, as `gdfast.order` says; the gradient of the last one."""
-        X, y, weights = rows
-        count, d = X.shape
-        outputs = len(models)
-        a = rates * weights
-        h = np.zeros(
-            (order.GROUP, count), X.dtype
-        )  # [j, i]: what row i takes from the j-th of its group
-        for i in range(order.GROUP):
-            for j in range(i):
-                pairs = order.dots(X[i :: order.GROUP], X[j :: order.GROUP])
-                if fit_intercept:
-                    pairs += 1
-                h[j, i :: order.GROUP] = a[j :: order.GROUP] * pairs
-        terms = np.zeros((-(-d // order.LANES) * order.LANES, order.GROUP), X.dtype)
-        p, c = (np.empty((outputs, count), X.dtype) for _ in range(2))
-        sequence = np.zeros((1 + order.GROUP, outputs, d + 1), X.dtype)
-        in_turn = joint_in_turn if outputs > 1 or hasattr(loss, "of_row") else single_in_turn
-        for first in range(0, count, order.GROUP):
-            group = slice(first, first + order.GROUP)
-            x = X[group]
-            for w, q in zip(models, p[:, group], strict=True):
-                np.multiply(x.T, w[:d, None], out=terms[:d])
-                np.add(order.sum_features(terms), w[d], out=q)
-            in_turn(loss, p[:, group], y[group], h[:, group], c[:, group])
-            factors = (a[group] * c[:, group]).T[:, :, None]
-            sequence[0] = models
-            np.multiply(factors, x[:, None, :], out=sequence[1:, :, :d])
-            if fit_intercept:
-                sequence[1:, :, d:] = factors
-            steps = np.subtract.accumulate(sequence)
-            models[:] = steps[-1]
-            for params in steps[1 + max(0, averages_after - first) :]:
-                self.add(params.ravel(), total)
-        row_losses[:] = weights * losses.of_row(loss, p, y.T, np.empty_like(c))
-        last = np.zeros_like(models)
-        slopes = weights[-1] * c[:, -1:]
-        last[:, :d] = slopes * X[-1]
-        if fit_intercept:
-            last[:, d:] = slopes
-        return last
 
     def decay(
         self, penalty: Any, params: Array, outputs: int, fit_intercept: bool, grad: Array
@@ -321,24 +269,6 @@ class Numpy:
     def copy(self, source: Array, target: Array) -> None:
         """Make target what source is."""
         target[:] = source
-
-
-def single_in_turn(loss: Any, p: Array, y: Array, h: Array, c: Array) -> None:
-    """Correct the predictions of a group's rows, (1, rows), in turn; c becomes the derivatives of their losses."""
-    q = list(p[0])
-    for i, (target, changes) in enumerate(zip(y[:, 0], h, strict=True)):
-        derivative = losses.gradient(loss, q[i], target)
-        c[0, i] = derivative
-        for k in range(i + 1, len(q)):
-            q[k] = q[k] - derivative * changes[k]
-    p[0] = q
-
-
-def joint_in_turn(loss: Any, p: Array, y: Array, h: Array, c: Array) -> None:
-    """The same for several outputs, (outputs, rows)."""
-    for i in range(p.shape[1]):
-        losses.of_row(loss, p[:, i], y[i], c[:, i])
-        p[:, i + 1 :] -= c[:, i, None] * h[i, i + 1 :]
 
 
 class Lazy:
