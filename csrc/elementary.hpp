@@ -26,6 +26,16 @@ inline double from_bits(std::int64_t b) {
 
 constexpr std::int64_t one_bits = 0x3FF0000000000000;
 
+// (e^r - 1 - r) / r^2 for r up to ln(2) / 2 in size.
+inline double series_of_exp(double r) {
+    const double r2 = r * r;
+    const double r4 = r2 * r2;
+    const double low = (1.0 / 2 + 1.0 / 6 * r) + (1.0 / 24 + 1.0 / 120 * r) * r2;
+    const double middle = (1.0 / 720 + 1.0 / 5040 * r) + (1.0 / 40320 + 1.0 / 362880 * r) * r2;
+    const double high = (1.0 / 3628800 + 1.0 / 39916800 * r) + (1.0 / 479001600 + 1.0 / 6227020800 * r) * r2;
+    return (low + middle * r4) + high * (r4 * r4);
+}
+
 // e^x for x from -708 to 709; beyond as there.
 inline double exp(double x) {
     constexpr double shift = 0x1.8p52; // added and taken away it rounds to an integer, in the low bits of the sum
@@ -33,14 +43,9 @@ inline double exp(double x) {
     const double t = x * 0x1.71547652b82fep+0 + shift;
     const double k = t - shift;
     const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
-    const double r2 = r * r;
-    const double r4 = r2 * r2;
-    const double low = (1.0 / 2 + 1.0 / 6 * r) + (1.0 / 24 + 1.0 / 120 * r) * r2;
-    const double middle = (1.0 / 720 + 1.0 / 5040 * r) + (1.0 / 40320 + 1.0 / 362880 * r) * r2;
-    const double high = (1.0 / 3628800 + 1.0 / 39916800 * r) + (1.0 / 479001600 + 1.0 / 6227020800 * r) * r2;
-    const double p = low + (middle + high * r4) * r4;
     const std::uint64_t exponent = static_cast<std::uint64_t>(bits(t)) << 52; // unsigned, lest it overflow for NaN
-    return (1.0 + (r + p * r2)) * from_bits(static_cast<std::int64_t>(exponent + std::uint64_t(one_bits)));
+    return (1.0 + (r + series_of_exp(r) * (r * r))) *
+           from_bits(static_cast<std::int64_t>(exponent + std::uint64_t(one_bits)));
 }
 
 // e^(a - b), what the difference rounds off included.

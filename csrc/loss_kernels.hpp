@@ -54,6 +54,12 @@ public:
     // The loss of a row and its derivatives d, (outputs,), without the weight of the row.
     virtual T of_row(const T *p, const T *y, T *d, index outputs) const = 0;
 
+    // What `of_row_near` is to know of the predictions of a row.
+    virtual void anchors(const T *p, const T *y, double *e, index outputs) const = 0;
+
+    // `of_row`, where the predictions were others, with these anchors, before these changes.
+    virtual T of_row_near(const double *e, const T *changes, const T *p, const T *y, T *d, index outputs) const = 0;
+
     // The steps of rows in groups, for one output; adds their losses to `sum` and returns the derivative of the last.
     // `model` is of a padded shape.
     virtual T step_groups(const InGroups<T> &rows, const Groups<T> &features, T *model, T *bias, T *sum) const = 0;
@@ -129,6 +135,22 @@ public:
         return gdfast::of_row(loss_, p, y, d, outputs);
     }
 
+    void anchors(const T *p, const T *y, double *e, index outputs) const override {
+        if constexpr (has_anchor<Loss<T>>) {
+            std::transform(p, p + outputs, y, e, [this](T p_o, T y_o) { return loss_.anchor(p_o, y_o); });
+        }
+    }
+
+    T of_row_near(const double *e, const T *changes, const T *p, const T *y, T *d, index outputs) const override {
+        const T loss = of_row(p, y, d, outputs);
+        if constexpr (has_anchor<Loss<T>>) {
+            for (index o = 0; o < outputs; ++o) {
+                d[o] = loss_.gradient_near(e[o], changes[o], p[o], y[o]);
+            }
+        }
+        return loss;
+    }
+
     T step_groups(const InGroups<T> &rows, const Groups<T> &features, T *model, T *bias, T *sum) const override {
         T last = 0;
         if constexpr (!is_joint<Loss<T>>) {
@@ -156,17 +178,37 @@ private:
         for (index at = 0; at < rows.count; at += group) {
             const T *const *x = rows.x + at, *const *next = x + rows.fetched;
             const T *const a = rows.a + at;
-            T p[group], h[pairs], d[group], c[group];
-            w.dots_and_pairs(x, next, p, h);
+            const T *const y = rows.y + at;
+            T before[group], h[pairs], d[group], c[group];
+            w.dots_and_pairs(x, next, before, h);
             times_rates(h, a, rows.fit_intercept);
-            unrolled<group>([&](auto i) {
-                const T y = rows.y[at + i];
-                p[i] = p[i] + (residuals ? b - y : b);
-                unrolled<i>([&](auto j) { p[i] = p[i] - d[j] * h[pair<i, j>]; });
-                d[i] = residuals ? p[i] : loss.gradient(p[i], y);
-                c[i] = a[i] * d[i];
-                predictions[at % chunk + i] = p[i];
-            });
+            if constexpr (has_anchor<Loss<T>>) {
+                double anchors[group];
+                for (index i = 0; i < group; ++i) {
+                    before[i] = before[i] + b;
+                    anchors[i] = loss.anchor(before[i], y[i]);
+                }
+                d[0] = loss.gradient_at(anchors[0], y[0]);
+                unrolled<group>([&](auto i) {
+                    T p = before[i], change = 0;
+                    unrolled<i>([&](auto j) {
+                        p = p - d[j] * h[pair<i, j>];
+                        change = change - d[j] * h[pair<i, j>];
+                    });
+                    if constexpr (i > 0) {
+                        d[i] = loss.gradient_near(anchors[i], change, p, y[i]);
+                    }
+                    predictions[at % chunk + i] = p;
+                });
+            } else {
+                unrolled<group>([&](auto i) {
+                    T p = before[i] + (residuals ? b - y[i] : b);
+                    unrolled<i>([&](auto j) { p = p - d[j] * h[pair<i, j>]; });
+                    d[i] = residuals ? p : loss.gradient(p, y[i]);
+                    predictions[at % chunk + i] = p;
+                });
+            }
+            unrolled<group>([&](auto i) { c[i] = a[i] * d[i]; });
             last = residuals ? T(k) * d[group - 1] : d[group - 1];
             w.template subtract<group>(x, next, c);
             if (rows.fit_intercept) {

@@ -115,7 +115,17 @@ struct Logistic {
         const double z = double(p * y);
         return T((z < 0 ? -z : 0.0) + log1p(exp(-std::abs(z))));
     }
-    T gradient(T p, T y) const { return T(-y / (1.0 + exp(double(p * y)))); }
+    T gradient(T p, T y) const { return gradient_at(anchor(p, y), y); }
+
+    double anchor(T p, T y) const { return exp(double(p * y)); }
+    T gradient_at(double e, T y) const { return T(-y / (1.0 + e)); }
+    T gradient_near(double e, T change, T p, T y) const {
+        const double z = double(y * change);
+        if (std::abs(z) < 0.34) {
+            return T(-y / (((1.0 + e) + e * z) + (e * z * z) * series_of_exp(z)));
+        }
+        return gradient(p, y);
+    }
 };
 
 template <class T>
@@ -206,6 +216,13 @@ constexpr int linear<SquaredError<T>> = 2;
 
 template <class T>
 constexpr int linear<HalfSquaredError<T>> = 1;
+
+// Whether the derivative by a prediction is found sooner where it is known what changes the prediction.
+template <class Loss>
+constexpr bool has_anchor = false;
+
+template <class T>
+constexpr bool has_anchor<Logistic<T>> = true;
 
 // The loss of a row with k outputs; c becomes its derivatives by them.
 template <class Loss, class T>

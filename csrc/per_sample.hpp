@@ -19,8 +19,9 @@ public:
         : data_(data), loss_(loss), rule_(rule), penalty_(penalty), shape_(shape), padded_(shape.padded()),
           in_groups_(rule.weight_decay == 0 && penalty.l1 == 0 && penalty.l2 == 0), residuals_(loss.linear() != 0),
           slope_(T(residuals_ ? loss.linear() : 1)), models_(room_for_models_.zeros(padded_.size())),
-          p_(room_.of((2 * group + 1) * shape.outputs)), d_(p_ + group * shape.outputs),
-          no_targets_(d_ + group * shape.outputs), steps_(residuals_ ? p_ : d_) {
+          p_(room_.of((3 * group + 1) * shape.outputs)), d_(p_ + group * shape.outputs),
+          changes_(d_ + group * shape.outputs), no_targets_(changes_ + group * shape.outputs),
+          steps_(residuals_ ? p_ : d_), anchors_(static_cast<std::size_t>(shape.outputs)) {
         std::fill_n(no_targets_, shape.outputs, T(0));
     }
 
@@ -105,14 +106,19 @@ private:
                 }
             }
             times_rates(h, a, shape_.fit_intercept);
+            std::fill_n(changes_, group * k, T(0));
             for (index i = 0, pair = 0; i < group; ++i) {
+                const T *const y = residuals_ ? no_targets_ : data_.targets.of(rows[at + i]);
+                T *const p = p_ + i * k, *const changes = changes_ + i * k;
+                loss_.anchors(p, y, anchors_.data(), k);
                 for (index j = 0; j < i; ++j, ++pair) {
                     for (index o = 0; o < k; ++o) {
-                        p_[i * k + o] = p_[i * k + o] - steps_[j * k + o] * h[pair];
+                        const T taken = steps_[j * k + o] * h[pair];
+                        p[o] = p[o] - taken;
+                        changes[o] = changes[o] - taken;
                     }
                 }
-                const T *const y = residuals_ ? no_targets_ : data_.targets.of(rows[at + i]);
-                const T loss = loss_.of_row(p_ + i * k, y, d_ + i * k, k);
+                const T loss = loss_.of_row_near(anchors_.data(), changes, p, y, d_ + i * k, k);
                 sum = sum + in_turn.s[at + i] * loss;
             }
             if (state.total == nullptr) {
@@ -216,10 +222,12 @@ private:
     const T slope_;        // of the derivatives by them
     Room<T> room_for_models_, room_;
     T *const models_;
-    T *const p_; // predictions and
-    T *const d_; // derivatives of the losses, (group, outputs)
+    T *const p_;       // predictions and
+    T *const d_;       // derivatives of the losses, (group, outputs)
+    T *const changes_; // of the predictions by the steps of the group
     T *const no_targets_;
-    const T *const steps_; // those of the two that the steps go by
+    const T *const steps_; // p_ or d_, by which the steps go
+    std::vector<double> anchors_;
 };
 
 } // namespace gdfast

@@ -21,7 +21,7 @@ def like(x: Any, number: float) -> Any:
 
 def wide(x: Any) -> Any:
     """X in float64."""
-    return np.float64(x)
+    return x if type(x) is float else np.float64(x)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -111,6 +111,23 @@ def from_bits(x: Any) -> Any:
     return x.view(np.float64)
 
 
+def series_of_exp(r: Any) -> Any:
+    """(e^r - 1 - r) / r^2 for r up to ln(2) / 2 in size, by Taylor's series.
+
+    Examples
+    --------
+    >>> from gdfast.elementary import series_of_exp
+    >>> series_of_exp(0.0)
+    0.5
+    """
+    r2 = r * r
+    r4 = r2 * r2
+    low = (E2 + E3 * r) + (E4 + E5 * r) * r2
+    middle = (E6 + E7 * r) + (E8 + E9 * r) * r2
+    high = (E10 + E11 * r) + (E12 + E13 * r) * r2
+    return (low + middle * r4) + high * (r4 * r4)  # Estrin's scheme: what waits for what is short
+
+
 def exp(x: Any) -> Any:
     """e^x in float64, to 1 ulp, for x from -708 to 709; beyond as there. x = k ln 2 + r, and a polynomial in r.
 
@@ -125,13 +142,7 @@ def exp(x: Any) -> Any:
     t = x * LOG2_E + SHIFT
     k = t - SHIFT
     r = (x - k * LN2_HEAD) - k * LN2_TAIL
-    r2 = r * r
-    r4 = r2 * r2
-    low = (E2 + E3 * r) + (E4 + E5 * r) * r2
-    middle = (E6 + E7 * r) + (E8 + E9 * r) * r2
-    high = (E10 + E11 * r) + (E12 + E13 * r) * r2
-    p = low + (middle + high * r4) * r4  # Estrin's scheme: what waits for what is short
-    return (1.0 + (r + p * r2)) * from_bits((bits(t) << _52) + ONE_BITS)
+    return (1.0 + (r + series_of_exp(r) * (r * r))) * from_bits((bits(t) << _52) + ONE_BITS)
 
 
 def exp_of_difference(a: Any, b: Any) -> Any:

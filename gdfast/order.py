@@ -21,6 +21,8 @@ it, a_i = lr_i s_i (rate times weight of the row) and d_i the derivative of row 
 - in turn, row i's prediction is p_i - d_0 h_i0 - d_1 h_i1 - ..., from left to right;
 - then w becomes w - c_0 x_0 - c_1 x_1 - ..., from left to right, with c_i = a_i d_i, and b the same with 1 for x.
 
+A derivative may be found sooner from what has changed the prediction, which is summed on its own, 0 - d_0 h_i0 -
+d_1 h_i1 - ...: `gdfast.losses.gradient_near` says how.
 Where the derivative of the loss is k (p - y), residuals stand for predictions and for derivatives: p_i is
 x_i.w + (b - y_i), a_i is k lr_i s_i, d_i is row i's prediction as found in turn, and the targets are 0.
 

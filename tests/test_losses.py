@@ -238,6 +238,25 @@ def test_values_and_derivatives(loss):
                 assert error <= 4, (float(pi), float(yi), float(pair[k]), float(exact[k]))
 
 
+def test_the_derivative_near_a_prediction_that_is_known():
+    """By a formula for small changes and by that for all: both as exact as two roundings of exp allow."""
+    loss = gd.losses.Logistic()
+    rng = np.random.default_rng(0)
+    for p, change, y in zip(
+        rng.normal(scale=8, size=2000).tolist(),
+        rng.uniform(-0.5, 0.5, 2000).tolist(),
+        rng.choice([-1.0, 1.0], 2000).tolist(),
+        strict=True,
+    ):
+        with mpmath.workprec(200):
+            exact = -y / (1 + mpmath.exp(mpmath.mpf(y) * (mpmath.mpf(p) + mpmath.mpf(change))))
+            found = losses.gradient_near(loss, losses.anchor(loss, p, y), change, p + change, y)
+            rounded = 4 + abs(p + change)  # in the argument, too
+            assert abs(mpmath.mpf(float(found)) / exact - 1) <= rounded * np.finfo(float).eps
+    big = losses.gradient_near(loss, losses.anchor(loss, -1e3, 1.0), 2e3, 1e3, 1.0)
+    assert big == loss.gradient(1e3, 1.0)
+
+
 # Those whose formula rounds once more before it multiplies.
 FLOAT32_ULPS = {"huber": 3, "squared_epsilon_insensitive": 3}
 

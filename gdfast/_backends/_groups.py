@@ -1,11 +1,9 @@
 """The steps of rows in groups, as `gdfast.order` says, for the numpy backend.
 
-What waits for no step is found for many groups at once. Of one output, what a step waits for is a number: Python's own
-floats are several times as fast as arrays of one, and their arithmetic is the same.
+What waits for no step is found for many groups at once. What a step waits for are a few numbers: Python's own floats
+are several times as fast there as arrays, and their arithmetic is the same.
 """
 
-from itertools import accumulate
-from operator import sub
 from typing import Any
 
 import numpy as np
@@ -28,73 +26,90 @@ def step_groups(
 ) -> Array:
     """Make the steps of whole groups of rows; return the gradient of the last one."""
     X, y, weights = rows
-    d = X.shape[1]
-    outputs = len(models)
-    alone = outputs == 1 and not hasattr(loss, "of_row")
-    each, axes = (scalars, ()) if alone else (np.asarray, (-1,))
-    x = np.zeros((len(y) // GROUP, GROUP, -(-d // LANES) * LANES), X.dtype)
+    n, d = X.shape
+    linear = losses.linear(loss)
+    whole = (
+        -(-d // LANES) * LANES
+    )  # behind the features stands 0; the last column is the intercept's
+    x = np.zeros((n // GROUP, GROUP, whole + 1), X.dtype)
     x[:, :, :d] = X.reshape(-1, GROUP, d)
-    a = (rates * weights * (losses.linear(loss) or 1)).reshape(-1, GROUP)
+    x[:, :, whole] = fit_intercept
+    a = (rates * weights * (linear or 1)).reshape(-1, GROUP)
     h = np.zeros((len(x), GROUP, GROUP), X.dtype)
     for i in range(GROUP):
         for j in range(i):
-            h[:, i, j] = a[:, j] * (order.dots(x[:, i], x[:, j]) + int(fit_intercept))
-    y_of, a_of, h_of = each(y.reshape(len(x), GROUP, *axes)), scalars(a), scalars(h)
-    w = np.zeros((1 + GROUP, outputs, x.shape[2]), X.dtype)  # and what the steps take from it
-    w[0, :, :d] = models[:, :d]
-    b = each(models[:, d].reshape(1, *axes))[0]
-    terms = np.empty((GROUP, outputs, x.shape[2]), X.dtype)
+            products = order.dots(x[:, i, :whole], x[:, j, :whole])
+            h[:, i, j] = a[:, j] * (products + x[:, j, whole])
+    joint = hasattr(loss, "of_row")
+    y_of, h_of = y.reshape(len(x), GROUP, -1), scalars(h)
+    if not joint:
+        y_of = scalars(y_of.swapaxes(1, 2))
+    in_turn = together if joint else apart
+    w = np.zeros((1 + GROUP, len(models), whole + 1), X.dtype)  # and what the steps take from it
+    w[0, :, :d], w[0, :, whole] = models[:, :d], models[:, d]
+    terms = np.empty((GROUP, len(models), whole), X.dtype)
     by_feature = terms.transpose(2, 0, 1)
-    p: list[Any] = []
+    p = np.empty((n, len(models)), X.dtype)
     for k, x_k in enumerate(x[:, :, None]):
-        np.multiply(x_k, w[0], out=terms)
-        products = each(order.sum_features(by_feature).reshape(GROUP, *axes))
-        found, steps = in_turn(loss, products, b, y_of[k], h_of[k])
-        p += found
-        c = [rate * step for rate, step in zip(a_of[k], steps, strict=True)]
-        factors = np.array(c, X.dtype).reshape(GROUP, outputs, 1)
-        np.multiply(factors, x_k, out=w[1:])
-        intercepts = [*accumulate([b, *c], sub)] if fit_intercept else [b] * (1 + GROUP)
-        b = intercepts[-1]
-        if len(total) > 0 and averages_after < (k + 1) * GROUP:
-            after = np.subtract.accumulate(w)
-            for r in range(max(1, averages_after - k * GROUP + 1), 1 + GROUP):
-                both = after[r, :, :d], np.reshape(intercepts[r], (outputs, 1))
-                total += np.concatenate(both, axis=1).ravel()
+        np.multiply(x_k[:, :, :whole], w[0, :, :whole], out=terms)
+        products = order.sum_features(by_feature)
+        part = slice(k * GROUP, (k + 1) * GROUP)
+        p[part], steps = in_turn(loss, products, w[0, :, whole], y_of[k], h_of[k])
+        np.multiply((a[k, :, None] * steps)[:, :, None], x_k, out=w[1:])
+        if not fit_intercept:
+            w[1:, :, whole] = 0  # where a step is not finite, too
+        if len(total) > 0:
+            for after in np.subtract.accumulate(w)[1 + max(0, averages_after - part.start) :]:
+                total += np.delete(after, np.s_[d:whole], axis=1).ravel()
         w[0] = np.subtract.reduce(w)
-    models[:, :d], models[:, d] = w[0, :, :d], b
-    predictions = np.array(p, X.dtype).reshape(-1, outputs).T
-    slopes = np.empty_like(predictions)
-    targets = np.zeros_like(y) if losses.linear(loss) else y
-    row_losses[:] = weights * losses.of_row(loss, predictions, targets.T, slopes)
-    last = np.zeros_like(models)
-    last[:, d] = weights[-1] * slopes[:, -1]
-    last[:, :d] = last[:, d:] * X[-1]
-    last[:, d] *= fit_intercept
+    models[:, :d], models[:, d] = w[0, :, :d], w[0, :, whole]
+    targets = np.zeros_like(y) if linear else y
+    row_losses[:] = weights * losses.of_row(loss, p.T, targets.T, np.empty_like(p.T))
+    slopes = weights[-1] * (steps[-1] * (linear or 1))
+    last: Array = slopes[:, None] * np.append(X[-1], X.dtype.type(1))
+    if not fit_intercept:
+        last[:, d] = 0
     return last
 
 
-def in_turn(loss: Any, products: Any, b: Any, y: Any, h: Any) -> tuple[list[Any], list[Any]]:
-    """The predictions of a group's rows, or residuals, and the derivatives, or residuals, that the steps go by."""
-    linear = losses.linear(loss) > 0
-    p: list[Any] = []
-    steps: list[Any] = []
-    for product, target, factors in zip(products, y, h, strict=True):
-        q = product + (b - target if linear else b)
-        for step, factor in zip(steps, factors, strict=False):
-            q = q - step * factor
-        p.append(q)
-        steps.append(q if linear else derivative(loss, q, target))
+def together(loss: Any, products: Array, b: Array, y: Array, h: Any) -> tuple[Array, Array]:
+    """The predictions of a group's rows and the derivatives of their losses, (GROUP, outputs)."""
+    p = products + b
+    c = np.empty_like(p)
+    for i in range(GROUP):
+        losses.of_row(loss, p[i], y[i], c[i])
+        for j in range(i + 1, GROUP):
+            p[j] -= c[i] * h[j][i]
+    return p, c
+
+
+def apart(loss: Any, products: Array, b: Array, y: Any, h: Any) -> tuple[Array, Array]:
+    """The same for a loss that is a sum over the outputs; if it is linear, residuals for both."""
+    found = [one(loss, *each, h) for each in zip(scalars(products.T), scalars(b), y, strict=True)]
+    p, steps = np.array(found, products.dtype).transpose(1, 2, 0)
     return p, steps
 
 
-def derivative(loss: Any, p: Any, y: Any) -> Any:
-    """That of a row's loss by its prediction, or those by all."""
-    if not hasattr(loss, "of_row"):
-        return losses.gradient(loss, p, y)
-    c = np.empty_like(p)
-    losses.of_row(loss, p, y, c)
-    return c
+def one(loss: Any, products: Any, b: Any, y: Any, h: Any) -> tuple[list[Any], list[Any]]:
+    """The same for one output."""
+    p: list[Any] = []
+    if losses.linear(loss):
+        for product, target, factors in zip(products, y, h, strict=True):
+            r = product + (b - target)
+            for step, factor in zip(p, factors, strict=False):
+                r = r - step * factor
+            p.append(r)
+        return p, p
+    steps: list[Any] = []
+    for product, target, factors in zip(products, y, h, strict=True):
+        q = product + b
+        anchor, change = losses.anchor(loss, q, target), 0.0
+        for step, factor in zip(steps, factors, strict=False):
+            q = q - step * factor
+            change = change - step * factor
+        p.append(q)
+        steps.append(losses.gradient_near(loss, anchor, change, q, target))
+    return p, steps
 
 
 def scalars(a: Array) -> Any:

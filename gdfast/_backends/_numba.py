@@ -585,9 +585,9 @@ def start_of_row(loss, b, y):
 
 
 @register_jitable(**INLINED)
-def step_of_row(loss, p, y):
+def step_of_row(loss, anchor, change, p, y):
     """What a step goes by: the derivative of the loss, or the residual."""
-    return p if losses.linear(loss) > 0 else losses.gradient(loss, p, y)
+    return p if losses.linear(loss) > 0 else losses.gradient_near(loss, anchor, change, p, y)
 
 
 def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
@@ -600,6 +600,7 @@ def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
     h21, h31 = a1 * (h21 + one), a1 * (h31 + one)
     h32 = a2 * (h32 + one)
     l0 = l1 = l2 = l3 = one
+    none = elementary.like(one, 0.0)
     for o in range(len(p)):
         if o > 0:
             p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d, ())
@@ -608,21 +609,27 @@ def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
         b1, y1 = start_of_row(loss, b, y[i[1], o])
         b2, y2 = start_of_row(loss, b, y[i[2], o])
         b3, y3 = start_of_row(loss, b, y[i[3], o])
-        q0 = p0 + b0
-        d0 = step_of_row(loss, q0, y0)
-        q1 = (p1 + b1) - d0 * h10
-        d1 = step_of_row(loss, q1, y1)
-        q2 = ((p2 + b2) - d0 * h20) - d1 * h21
-        d2 = step_of_row(loss, q2, y2)
-        q3 = (((p3 + b3) - d0 * h30) - d1 * h31) - d2 * h32
-        d3 = step_of_row(loss, q3, y3)
+        p0, p1, p2, p3 = p0 + b0, p1 + b1, p2 + b2, p3 + b3
+        e1, e2, e3 = (
+            losses.anchor(loss, p1, y1),
+            losses.anchor(loss, p2, y2),
+            losses.anchor(loss, p3, y3),
+        )
+        q0 = p0
+        d0 = step_of_row(loss, losses.anchor(loss, p0, y0), none, q0, y0)
+        q1 = p1 - d0 * h10
+        d1 = step_of_row(loss, e1, none - d0 * h10, q1, y1)
+        q2 = (p2 - d0 * h20) - d1 * h21
+        d2 = step_of_row(loss, e2, (none - d0 * h20) - d1 * h21, q2, y2)
+        q3 = ((p3 - d0 * h30) - d1 * h31) - d2 * h32
+        d3 = step_of_row(loss, e3, ((none - d0 * h30) - d1 * h31) - d2 * h32, q3, y3)
         v0, v1 = losses.value(loss, q0, y0), losses.value(loss, q1, y1)
         v2, v3 = losses.value(loss, q2, y2), losses.value(loss, q3, y3)
         if o == 0:
             l0, l1, l2, l3 = v0, v1, v2, v3
         else:
             l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
-        c[o, 3] = losses.gradient(loss, q3, y3)
+        c[o, 3] = losses.gradient(loss, q3, y3) if losses.linear(loss) > 0 else d3
         move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, wide, total, averaged, later)
     return l0, l1, l2, l3
 
@@ -918,7 +925,13 @@ def add_method(name: str, find: Any, **options: Any) -> None:
     overload_method(types.NamedTuple, name, **options)(found)
 
 
-for name, default in (("value", None), ("gradient", None), ("of_row", losses.sum_of_outputs)):
+for name, default in (
+    ("value", None),
+    ("gradient", None),
+    ("anchor", losses.no_anchor),
+    ("gradient_near", losses.gradient_anywhere),
+    ("of_row", losses.sum_of_outputs),
+):
     generic = getattr(losses, name)
     overload(generic, jit_options=INLINED)(by_type(generic, name, default))
 overload(optimizers.step, jit_options=INLINED)(by_type(optimizers.step, "step"))
@@ -929,6 +942,7 @@ add_method("fused_epoch", _fused_epoch, jit_options=UNCOUNTED)
 for helper in (
     elementary.sign,
     elementary.wide,
+    elementary.series_of_exp,
     elementary.exp,
     elementary.exp_of_difference,
     elementary.log1p,
