@@ -42,8 +42,8 @@ public:
     // `linear` of the loss.
     virtual int linear() const = 0;
 
-    // The losses of up to `chunk` rows, whose predictions are given, (outputs, chunk); c becomes their derivatives by
-    // them. Both are times the weights of the rows.
+    // The losses of up to `chunk` rows, whose predictions are given, (outputs, chunk); c, unless it is null, becomes
+    // their derivatives by them. Both are times the weights of the rows.
     virtual void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs, T *c,
                          T *losses) const = 0;
 
@@ -93,21 +93,25 @@ public:
                     row[o] = p[o * chunk + r];
                 }
                 losses[r] = s[r] * gdfast::of_row(loss, row, targets.of(rows[r]), d, outputs);
-                for (index o = 0; o < outputs; ++o) {
+                for (index o = 0; c != nullptr && o < outputs; ++o) {
                     c[o * chunk + r] = s[r] * d[o];
                 }
             }
         } else {
             T total[chunk];
-            for (index o = 0; o < outputs; ++o, p += chunk, c += chunk) {
+            for (index o = 0; o < outputs; ++o) {
+                const T *const p_o = p + o * chunk;
                 T y[chunk];
+                const T *const column = targets.y + o;
                 for (index r = 0; r < count; ++r) {
-                    y[r] = targets.of(rows[r])[o];
+                    y[r] = column[rows[r] * targets.width];
                 }
                 for (index r = 0; r < count; ++r) {
-                    const T value = loss.value(p[r], y[r]);
+                    const T value = loss.value(p_o[r], y[r]);
                     total[r] = o == 0 ? value : total[r] + value;
-                    c[r] = s[r] * loss.gradient(p[r], y[r]);
+                }
+                for (index r = 0; c != nullptr && r < count; ++r) {
+                    c[o * chunk + r] = s[r] * loss.gradient(p_o[r], y[r]);
                 }
             }
             for (index r = 0; r < count; ++r) {

@@ -82,19 +82,19 @@ template <class T>
 T mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step, index outputs,
             index n) {
     std::vector<T> kept(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
-    std::vector<T> p(static_cast<std::size_t>(chunk * outputs)), derivatives(p.size());
+    std::vector<T> p(static_cast<std::size_t>(chunk * outputs));
     EpochLoss<T> sums(kept.data(), 0, n);
     for (index first = 0; first < n; first += chunk) {
         index rows[chunk];
         T losses[chunk];
         const index count = std::min(chunk, n - first);
         std::iota(rows, rows + count, first);
-        for (index r = 0; r < count; ++r) {
-            for (index o = 0; o < outputs; ++o) {
+        for (index o = 0; (first == 0 || step > 0) && o < outputs; ++o) {
+            for (index r = 0; r < count; ++r) {
                 p[static_cast<std::size_t>(o * chunk + r)] = predictions[(first + r) * step + o];
             }
         }
-        loss.of_rows(targets, rows, count, p.data(), outputs, derivatives.data(), losses);
+        loss.of_rows(targets, rows, count, p.data(), outputs, nullptr, losses);
         sums.add(first, losses, count);
     }
     return sums.mean();
