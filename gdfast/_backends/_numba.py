@@ -1078,20 +1078,30 @@ def _descend_freely(kernels, rows, loss, rule, penalty, *rest):
 
 
 @compiled
-def _sum_losses(kernels, rows, loss, p, sums):
+def _sum_losses(loss, p, y, weights, room, sums):
     """The losses of the rows, whose predictions are given, by blocks."""
-    n = len(rows.y)
-    for first in range(0, n, CHUNK):
-        end = min(n, first + CHUNK)
-        for i in range(first, end):
-            kernels.visited[i - first] = i
-            for o in range(p.shape[1]):
-                kernels.p[o, i - first] = p[min(i, len(p) - 1), o]
-        find_losses(kernels, rows, loss, 0, end - first)
+    some_p, some_y, lost = room
+    last, last_weight = len(p) - 1, len(weights) - 1
+    for first in range(0, len(y), CHUNK):
+        count = min(len(y) - first, CHUNK)
+        for o in range(p.shape[1]):
+            for r in range(count):
+                some_p[r], some_y[r] = p[min(first + r, last), o], y[first + r, o]
+            for r in range(count):
+                value = losses.value(loss, some_p[r], some_y[r])
+                lost[r] = value if o == 0 else lost[r] + value
         total = sums[first // BLOCK]
-        for r in range(end - first):
-            total += kernels.lost[r]
+        for r in range(count):
+            total += weights[min(first + r, last_weight)] * lost[r]
         sums[first // BLOCK] = total
+
+
+@compiled
+def _sum_joint_losses(loss, p, y, weights, c, sums):
+    last, last_weight = len(p) - 1, len(weights) - 1
+    for i in range(len(y)):
+        lost = losses.of_row(loss, p[min(i, last)], y[i], c)
+        sums[i // BLOCK] += weights[min(i, last_weight)] * lost
 
 
 @compiled
@@ -1220,8 +1230,11 @@ def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     """The mean loss of some rows, given their predictions, (n, outputs), or (1, outputs) for all alike."""
     n, outputs = len(y), p.shape[1]
     sums = np.zeros(-(-n // BLOCK), p.dtype)
-    rows = Rows(y, y, weights)
-    _sum_losses(Numba.of(rows, outputs, 1), rows, cast(loss, p.dtype), p, sums)
+    if hasattr(loss, "of_row"):
+        _sum_joint_losses(cast(loss, p.dtype), p, y, weights, np.empty(outputs, p.dtype), sums)
+    else:
+        room = tuple(np.empty((3, CHUNK), p.dtype))
+        _sum_losses(cast(loss, p.dtype), p, y, weights, room, sums)
     return order.tree(sums) / p.dtype.type(n)
 
 
