@@ -44,12 +44,19 @@ class Function:
         self.fun, self.jac = fun, jac
         self.shape, self.dtype = x.shape, x.dtype
         self.narrow = x.dtype != np.float64
+        self.apart = callable(jac)
         self.calls = self.gradients = 0
 
     def __call__(self, x: Array) -> tuple[Any, Array]:
         """The value and the gradient, in the dtype of x0."""
         try:
-            value, gradient = self._both(x)
+            if self.apart:
+                value, gradient = self._value(x), self.jac(x.copy())
+                known = type(gradient) is np.ndarray and gradient.dtype is self.dtype
+                if not known or gradient.shape != self.shape:
+                    gradient = self._gradient(gradient, "jac(x)")
+            else:
+                value, gradient = self._both(x)
         except Exception as error:
             error.add_note(f"at x = {x}")
             raise
@@ -67,15 +74,12 @@ class Function:
                 raise TypeError(
                     f"with jac=True fun must return a pair, the value and the gradient; it returned {pair!r}"
                 )
-            return _value(pair[0]), self._gradient(pair[1], "the gradient from fun")
-        value = self._only_value(x)
-        if self.jac is None:
-            return value, _numerical_gradient(self._only_value, x.astype(np.float64))
-        return value, self._gradient(self.jac(x.copy()), "jac(x)")
+            return _number(pair[0]), self._gradient(pair[1], "the gradient from fun")
+        return self._value(x), _numerical_gradient(self._value, x.astype(np.float64))
 
-    def _only_value(self, x: Array) -> float:
+    def _value(self, x: Array) -> float:
         self.calls += 1
-        return _value(self.fun(x.copy()))
+        return _number(self.fun(x.copy()))
 
     def _gradient(self, gradient: Any, name: str) -> Array:
         g = np.asarray(gradient)
@@ -88,9 +92,9 @@ class Function:
         return g
 
 
-def _value(value: Any) -> float:
+def _number(value: Any) -> float:
     if isinstance(value, float):
-        return float(value)
+        return value
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "fiub":
         raise TypeError(f"fun(x) must be a real number; it is {value!r}")

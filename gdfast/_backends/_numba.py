@@ -1067,7 +1067,7 @@ def _gradient_like(g, x):
     return checked
 
 
-_minimize = jitted(_loops.minimize)  # by users' functions: not for the cache on disk
+_minimize = jitted(_loops.minimize)
 _descend = compiled(_loops.descend)
 
 
@@ -1247,10 +1247,29 @@ def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) ->
 def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, int]:
     """Minimise a function, one of numba's or in Python; return the steps made, and why it ended."""
     if is_jitted(fun) and (jac is None or is_jitted(jac)):
-        kernels = Numba.of(Rows(x[None], x, x), 1, 1)
-        done: tuple[int, int] = _minimize(kernels, fun, jac, cast(rule, x.dtype), x, *rest)
+        loop = minimizer(fun, jac)
+        done: tuple[int, int] = loop(without_rows(x.dtype), cast(rule, x.dtype), x, *rest)
         return done
     return _loops.minimize(_numpy.Stepping(step), fun, jac, rule, x, *rest)
+
+
+@functools.lru_cache(maxsize=64)
+def minimizer(fun: Any, jac: Any) -> Any:
+    """The loop for these functions. As its arguments, each would take numba 20 us to tell the type of."""
+
+    def loop(kernels, rule, x, grad, slots, numbers, tol, bound, path, values, first):
+        return _minimize(
+            kernels, fun, jac, rule, x, grad, slots, numbers, tol, bound, path, values, first
+        )
+
+    return jitted(loop)  # not for the cache on disk, which knows no users' functions
+
+
+@functools.cache
+def without_rows(dtype: np.dtype[Any]) -> Numba:
+    """The inner loops that need no rows."""
+    room = np.empty((1, 1), dtype)
+    return Numba.of(Rows(room, room, room[0]), 1, 1)
 
 
 def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
