@@ -1,6 +1,7 @@
 // The canonical order of sums and shuffles. gdfast/order.py says it in words.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -15,7 +16,7 @@ constexpr index lanes = 8;
 constexpr index block = 256;
 constexpr index rows_ahead = 32; // so many rows after those in turn are known, so that they can be fetched meanwhile
 constexpr index rounds = 6;
-constexpr unsigned smallest_bits = 6;
+constexpr index smallest_domain = 64;
 
 namespace detail {
 
@@ -76,77 +77,66 @@ class Visits {
 public:
     Visits(const std::uint64_t *keys, index rows) : shuffled_(keys != nullptr) {
         network_.rows = rows;
-        unsigned bits = smallest_bits;
-        while ((index(1) << bits) < rows) {
+        const index most = std::max(rows, smallest_domain);
+        unsigned bits = 0;
+        while ((index(1) << bits) < most) {
             ++bits;
         }
-        const unsigned left_bits = bits / 2;
-        network_.right_bits = bits - left_bits;
-        network_.left_mask = (std::uint64_t(1) << left_bits) - 1;
-        network_.right_mask = (std::uint64_t(1) << network_.right_bits) - 1;
+        network_.right_bits = std::max(bits - bits / 2, bits - std::min(bits, 16u)); // at most 2**16 left halves
+        const index right_halves = index(1) << network_.right_bits;
+        network_.right_mask = static_cast<std::uint32_t>(right_halves - 1);
+        network_.left_halves = static_cast<std::uint32_t>((most - 1) / right_halves + 1);
         for (index r = 0; shuffled_ && r < rounds; ++r) {
-            network_.keys[r] = keys[r];
+            network_.keys[r] = static_cast<std::uint32_t>(keys[r]);
         }
     }
 
     bool shuffled() const { return shuffled_; }
 
-    // The rows at positions first, ..., first + count - 1, at most a block of them: those that land outside go on
-    // together, so that nothing waits for a branch.
+    // The rows at positions first, ..., first + count - 1.
     [[gnu::flatten]] void operator()(index first, index count, index *rows) const {
         if (!shuffled_) {
             std::iota(rows, rows + count, first);
             return;
         }
         const Network network = network_; // which no pointer aliases
+        index highest = 0;
         for (index at = 0; at < count; ++at) {
             rows[at] = network(first + at);
+            highest = std::max(highest, rows[at]);
         }
-        index outside[block], next[block];
-        index left = 0;
-        for (index at = 0; at < count; ++at) {
-            outside[left] = at;
-            left += rows[at] >= network.rows;
-        }
-        while (left > 0) {
-            for (index k = 0; k < left; ++k) {
-                next[k] = rows[outside[k]];
+        if (highest >= network.rows) { // few land outside, unless there are few rows
+            for (index at = 0; at < count; ++at) {
+                while (rows[at] >= network.rows) {
+                    rows[at] = network(rows[at]);
+                }
             }
-            for (index k = 0; k < left; ++k) {
-                next[k] = network(next[k]);
-            }
-            index still = 0;
-            for (index k = 0; k < left; ++k) {
-                rows[outside[k]] = next[k];
-                outside[still] = outside[k];
-                still += next[k] >= network.rows;
-            }
-            left = still;
         }
     }
 
 private:
     struct Network {
-        std::uint64_t keys[rounds];
-        std::uint64_t left_mask, right_mask;
+        std::uint32_t keys[rounds];
+        std::uint32_t left_halves, right_mask;
         unsigned right_bits;
         index rows;
 
-        static std::uint64_t mix(std::uint64_t z) {
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-            return z ^ (z >> 31);
+        // Whose high bits are scrambled.
+        static std::uint32_t mix(std::uint32_t z) {
+            z *= 0x7FEB352Du;
+            return (z ^ (z >> 15)) * 0x846CA68Bu;
         }
 
         index operator()(index position) const {
             const auto i = static_cast<std::uint64_t>(position);
-            std::uint64_t left = i >> right_bits;
-            std::uint64_t right = i & right_mask;
+            auto left = static_cast<std::uint32_t>(i >> right_bits);
+            auto right = static_cast<std::uint32_t>(i) & right_mask;
             unrolled<rounds / 2>([&](auto r) {
-                left ^= mix(right + keys[2 * r]) & left_mask;
-                right ^= mix(left + keys[2 * r + 1]) & right_mask;
+                left += ((mix(right + keys[2 * r]) >> 16) * left_halves) >> 16;
+                left -= left < left_halves ? 0 : left_halves;
+                right ^= mix(left + keys[2 * r + 1]) >> (32 - right_bits);
             });
-            return static_cast<index>((left << right_bits) | right);
+            return static_cast<index>((std::uint64_t(left) << right_bits) | right);
         }
     };
 

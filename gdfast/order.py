@@ -29,8 +29,10 @@ x_i.w + (b - y_i), a_i is k lr_i s_i, d_i is row i's prediction as found in turn
 These are the steps one after the other, up to rounding; what a step waits for is a number and not a whole dot product.
 
 *Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
-the smallest power of two that holds n (at least 2**6: smaller ones favour some orders), walked until it lands below n.
-The keys come from (seed, epoch) by splitmix64.
+pairs of a left and a right half, i = left 2^bits + right. In turn what the right half is scrambled to is added to the
+left one, modulo how many of these there are, and what that is scrambled to is xored to the right one. There are as many
+pairs as rows, made up to whole left halves (and at least SMALLEST: fewer favour some orders): a position that lands
+outside goes on until it lands below n. The keys come from (seed, epoch) by splitmix64.
 It needs no memory, and any position can be asked for on its own.
 
 No operation here or in a formula is anything but an IEEE-754 addition, subtraction, multiplication, division or square
@@ -47,12 +49,14 @@ LANES = 8
 BLOCK = 256
 GROUP = 4
 ROUNDS = 6
-SMALLEST_BITS = 6
+SMALLEST = 64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_SCRAMBLE1, _SCRAMBLE2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+_15, _16, _32 = np.uint32(15), np.uint32(16), np.uint32(32)
 
 Array = NDArray[Any]
 
@@ -159,24 +163,34 @@ def round_keys(seed: int, epochs: range) -> NDArray[np.uint64]:
     return keys
 
 
-def feistel(i: Any, keys: Any, left_mask: Any, right_bits: Any, right_mask: Any) -> Any:
-    """One pass of the bijection on 0 .. 2**bits - 1."""
-    left = i >> right_bits
-    right = i & right_mask
+def scramble(z: Any) -> Any:
+    """32 bits, of which the high ones depend on all of z: the constants of C. Wellons' lowbias32."""
+    z = np.uint32(z * _SCRAMBLE1)
+    return np.uint32((z ^ (z >> _15)) * _SCRAMBLE2)
+
+
+def feistel(i: Any, keys: Any, lefts: Any, right_bits: Any, right_mask: Any) -> Any:
+    """One pass of the bijection on 0 .. lefts 2**right_bits - 1."""
+    left, right = np.uint32(i >> np.uint64(right_bits)), np.uint32(i & right_mask)
     for r in range(0, ROUNDS, 2):
-        left = left ^ (mix(right + keys[r]) & left_mask)
-        right = right ^ (mix(left + keys[r + 1]) & right_mask)
-    return (left << right_bits) | right
+        left = np.uint32(left + (((scramble(np.uint32(right + keys[r])) >> _16) * lefts) >> _16))
+        left = np.uint32(left - lefts * (left >= lefts))
+        right = np.uint32(right ^ (scramble(np.uint32(left + keys[r + 1])) >> (_32 - right_bits)))
+    return (np.uint64(left) << np.uint64(right_bits)) | np.uint64(right)
 
 
-def halves(n: int) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """(left mask, right bits, right mask) of the Feistel network for n rows."""
-    bits = SMALLEST_BITS
-    while (1 << bits) < n:
+def halves(n: int) -> tuple[np.uint32, np.uint32, np.uint64]:
+    """(left halves, right bits, right mask) of the Feistel network for n rows."""
+    pairs = max(n, SMALLEST)
+    bits = 0
+    while (1 << bits) < pairs:
         bits += 1
-    left = bits // 2
-    right = bits - left
-    return np.uint64((1 << left) - 1), np.uint64(right), np.uint64((1 << right) - 1)
+    right = max(bits - bits // 2, bits - 16)  # at most 2**16 left halves
+    return (
+        np.uint32(((pairs - 1) >> right) + 1),
+        np.uint32(right),
+        np.uint64((1 << right) - 1),
+    )
 
 
 def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> Array:
@@ -193,12 +207,13 @@ def visit(positions: NDArray[np.int64], keys: NDArray[np.uint64], n: int) -> Arr
     if len(keys) == 0:
         return positions
     network = halves(n)
+    halved = keys.astype(np.uint32)
 
     def pass_on(i: Array) -> Any:
-        return feistel(i, keys, *network)
+        return feistel(i, halved, *network)
 
-    if n <= 1 << SMALLEST_BITS:  # few rows walk far: look the steps up
-        pass_on = pass_on(np.arange(1 << SMALLEST_BITS, dtype=np.uint64)).__getitem__
+    if n <= SMALLEST:  # few rows walk far: look the steps up
+        pass_on = pass_on(np.arange(SMALLEST, dtype=np.uint64)).__getitem__
     rows = pass_on(positions.astype(np.uint64))
     while (outside := rows >= n).any():
         rows[outside] = pass_on(rows[outside])

@@ -412,4 +412,4 @@ def test_the_stable_rate_is_stable_in_any_order(rule, batch_size, shuffle):
     with pytest.raises(gd.DivergenceError) as error:
         gd.fit(X, y, optimizer=gd.SGD(1e3, **rule), **options)
     r = gd.fit(X, y, optimizer=gd.SGD(error.value.stable_lr, **rule), **options)
-    assert r.history.loss[-1] <= 2 * np.mean(y**2)
+    assert r.history.loss[-100:].mean() <= 2 * np.mean(y**2)  # one epoch's depends on its order

@@ -44,7 +44,6 @@ class Numba(NamedTuple):
     """The inner loops, and room for them. The methods of `gdfast._backends._numpy.Numpy`, one for one."""
 
     visited: Array  # (BLOCK + 2 * AHEAD,), rows in the order of the visits
-    outside: Array  # (BLOCK + AHEAD,), which of them are still to be found
     p: Array  # (outputs, CHUNK), predictions
     c: Array  # (outputs, CHUNK), derivatives of the losses by them
     lost: Array  # (CHUNK,), losses
@@ -65,7 +64,6 @@ class Numba(NamedTuple):
         wide = d if sparse else -(-d // LANES) * LANES
         return cls(
             np.empty(BLOCK + 2 * AHEAD, np.int64),
-            np.empty(BLOCK + AHEAD, np.int64),
             np.empty((outputs, CHUNK), dtype),
             np.empty((outputs, CHUNK), dtype),
             np.empty(CHUNK, dtype),
@@ -240,36 +238,29 @@ def add_sparse(X, i, c, g, first):
 @register_jitable(**UNCOUNTED)
 def visit(kernels, keys, n, first, end):
     """The rows at positions first, ..., end - 1, and after them the last of these again, for who looks ahead."""
-    visited, outside = kernels.visited, kernels.outside
+    visited = kernels.visited
     count = end - first
     if len(keys) == 0:
         for at in range(count):
             visited[at] = first + at
     else:
-        left, bits, right = order.halves(n)
-        key = (keys[0], keys[1], keys[2], keys[3], keys[4], keys[5])
+        lefts, bits, mask = order.halves(n)
+        key = (
+            np.uint32(keys[0]),
+            np.uint32(keys[1]),
+            np.uint32(keys[2]),
+            np.uint32(keys[3]),
+            np.uint32(keys[4]),
+            np.uint32(keys[5]),
+        )
         for at in range(count):
-            i = np.uint64(first + at)
-            visited[at] = np.int64(order.feistel(i, key, left, bits, right))
-            outside[at] = at
-        far = beyond(visited, outside, count, n)
-        while far > 0:  # those that land outside go on together, so that nothing waits for a branch
-            for k in range(far):
-                i = np.uint64(visited[outside[k]])
-                visited[outside[k]] = np.int64(order.feistel(i, key, left, bits, right))
-            far = beyond(visited, outside, far, n)
+            visited[at] = np.int64(order.feistel(np.uint64(first + at), key, lefts, bits, mask))
+        for at in range(count):  # few land outside, unless there are few rows
+            while visited[at] >= n:
+                i = np.uint64(visited[at])
+                visited[at] = np.int64(order.feistel(i, key, lefts, bits, mask))
     for at in range(count, count + AHEAD):
         visited[at] = visited[count - 1]
-
-
-@register_jitable(**INLINED)
-def beyond(visited, which, count, n):
-    """Keep of the first `count` those positions whose rows are n or more; return how many."""
-    kept = 0
-    for k in range(count):
-        which[kept] = which[k]
-        kept += visited[which[k]] >= n
-    return kept
 
 
 @register_jitable(**INLINED)
@@ -951,7 +942,7 @@ for helper in (
     optimizers.decayed,
     optimizers.averaged,
     optimizers.mixed,
-    order.mix,
+    order.scramble,
     order.feistel,
     order.halves,
     penalties.shrunk,
