@@ -103,8 +103,10 @@ public:
                 const T *const p_o = p + o * chunk;
                 T y[chunk];
                 const T *const column = targets.y + o;
-                for (index r = 0; r < count; ++r) {
-                    y[r] = column[rows[r] * targets.width];
+                if (targets.width == 1) {
+                    std::transform(rows, rows + count, y, [=](index i) { return column[i]; });
+                } else {
+                    std::transform(rows, rows + count, y, [=](index i) { return column[i * targets.width]; });
                 }
                 for (index r = 0; r < count; ++r) {
                     const T value = loss.value(p_o[r], y[r]);

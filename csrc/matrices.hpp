@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 namespace gdfast {
@@ -33,6 +34,18 @@ public:
     const Groups<T> &groups() const { return groups_; }
 
     Row row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
+
+    // Rows first, ..., first + count - 1.
+    void rows(index first, index count, Row *out) const {
+        const index readable = std::clamp(readable_ - first, index(0), count);
+        const T *const start = values_ + first * d;
+        for (index k = 0; k < readable; ++k) {
+            out[k] = start + k * d;
+        }
+        for (index k = readable; k < count; ++k) {
+            out[k] = row(first + k);
+        }
+    }
 
     // p = x.w for these rows, behind which stand `rows_ahead` more; w is of a padded shape, and stays as it is.
     [[gnu::flatten]] void dots(const Row *rows, index count, T *w, T *p) const {
@@ -155,6 +168,7 @@ struct Csr {
     }
 
     Row row(index i) const { return i; }
+    void rows(index first, index count, Row *out) const { std::iota(out, out + count, first); }
 
     void dots(const Row *rows, index count, const T *w, T *p) const {
         for (index r = 0; r < count; ++r) {

@@ -57,7 +57,11 @@ private:
     void find(index count) {
         const index at = end_ - first_;
         visits_(end_, count, numbers_ + at);
-        std::transform(numbers_ + at, numbers_ + at + count, rows_ + at, [this](index i) { return X_.row(i); });
+        if (visits_.shuffled()) {
+            std::transform(numbers_ + at, numbers_ + at + count, rows_ + at, [this](index i) { return X_.row(i); });
+        } else {
+            X_.rows(end_, count, rows_ + at);
+        }
         end_ += count;
     }
 

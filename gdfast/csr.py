@@ -315,7 +315,8 @@ def _integers(a: Any, name: str) -> Array:
 
 
 def _first_outside(indices: Array, size: int) -> int | None:
-    if len(indices) == 0 or (indices.min() >= 0 and indices.max() < size):
+    unsigned = indices.view(indices.dtype.str.replace("i", "u"))  # negative ones are large
+    if len(indices) == 0 or unsigned.max() < size:
         return None
     return _first(len(indices), lambda part: (indices[part] < 0) | (indices[part] >= size))
 
