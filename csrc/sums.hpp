@@ -116,7 +116,7 @@ void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index t
             T *const w = models.data() + o * padded.stride;
             X.dots(rows, count, w, products);
             for (index r = 0; r < count; ++r) {
-                p[(first + r) * shape.outputs + o] = products[r] + w[padded.bias];
+                p[(first + r) * shape.outputs + o] = (T(0) + products[r]) + w[padded.bias]; // which may be -0 here
             }
         }
     };

@@ -54,8 +54,8 @@ public:
                 Vector<T> y[group];
                 unrolled<group>([&](auto r) {
                     y[r] = within(load(x[r] + i * width<T>), v);
-                    a[r] += y[r] * w;
-                    unrolled<r>([&](auto q) { b[pair<r, q>] += y[r] * y[q]; });
+                    add_to(a[r], y[r] * w, i);
+                    unrolled<r>([&](auto q) { add_to(b[pair<r, q>], y[r] * y[q], i); });
                 });
             });
             sums_of_lanes<T, group>(a, out);
@@ -126,12 +126,18 @@ private:
 
     index groups_of() const { return K > 0 ? K : groups_.count(); }
 
+    // Adds the product of the i-th vectors. The first to come needs no zero to be added to: only the sign of a sum of
+    // zeros could tell, and what is added to the sums, an intercept, is never -0.
+    static void add_to(Vector<T> &sum, Vector<T> product, index i) {
+        sum = K > 0 && i < vectors<T> ? product : sum + product;
+    }
+
     template <index R, class Other>
     void add_products(const T *const *x, const Other &other, Vector<T> *a) const {
         each([&](index i, index v, const auto &within) {
             const auto load_from = [&](const T *start) { return within(load(start + i * width<T>), v); };
             const Vector<T> w = other(i, load_from);
-            unrolled<R>([&](auto r) { a[r * vectors<T> + v] += load_from(x[r]) * w; });
+            unrolled<R>([&](auto r) { add_to(a[r * vectors<T> + v], load_from(x[r]) * w, i); });
         });
     }
 
@@ -173,13 +179,13 @@ public:
     void dots(const T *const *x, const T *const *next, T *out) const {
         unrolled<R>([&](auto r) {
             prefetch(next[r]);
-            out[r] = T(0) + *x[r] * w_;
+            out[r] = *x[r] * w_;
         });
     }
 
     void dots_and_pairs(const T *const *x, const T *const *next, T (&out)[group], T (&with_others)[pairs]) const {
         dots<group>(x, next, out);
-        unrolled<group>([&](auto i) { unrolled<i>([&](auto j) { with_others[pair<i, j>] = T(0) + *x[i] * *x[j]; }); });
+        unrolled<group>([&](auto i) { unrolled<i>([&](auto j) { with_others[pair<i, j>] = *x[i] * *x[j]; }); });
     }
 
     template <index R>
