@@ -29,9 +29,10 @@ x_i.w + (b - y_i), a_i is k lr_i s_i, d_i is row i's prediction as found in turn
 These are the steps one after the other, up to rounding; what a step waits for is a number and not a whole dot product.
 
 *Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
-pairs of a left and a right half, i = left 2^bits + right. In turn what the right half is scrambled to is added to the
-left one, modulo how many of these there are, and what that is scrambled to is xored to the right one. There are as many
-pairs as rows, made up to whole left halves (and at least SMALLEST: fewer favour some orders): a position that lands
+pairs of a left and a right half, i = left 2^bits + right. In turn a half is scrambled, with the round's key, to 32
+bits. Of the right one's, the high 16 times the number of left halves, shifted down by 16, is added to the left half,
+modulo that number; of the left one's, the high ``bits`` are xored to the right half. There are as many pairs as rows,
+made up to a whole number of left halves (and at least SMALLEST: fewer favour some orders): a position that lands
 outside goes on until it lands below n. The keys come from (seed, epoch) by splitmix64.
 It needs no memory, and any position can be asked for on its own.
 

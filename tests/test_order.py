@@ -134,6 +134,36 @@ def test_an_epoch_visits_each_row_once():
         assert np.array_equal(np.sort(rows), np.arange(n)), n
 
 
+def plain_visit(i, keys, n):
+    """The shuffle in words, by Python's integers."""
+    pairs = max(n, 64)
+    needed = (pairs - 1).bit_length()
+    bits = max((needed + 1) // 2, needed - 16)
+    lefts = -(-pairs // 2**bits)
+
+    def scrambled(half, key):
+        z = (half + key) * 0x7FEB352D % 2**32
+        return (z ^ (z >> 15)) * 0x846CA68B % 2**32
+
+    while True:
+        left, right = divmod(i, 2**bits)
+        for for_left, for_right in zip(keys[::2], keys[1::2], strict=True):
+            left = (left + ((scrambled(right, for_left) >> 16) * lefts >> 16)) % lefts
+            right ^= scrambled(left, for_right) >> (32 - bits)
+        i = left * 2**bits + right
+        if i < n:
+            return i
+
+
+@pytest.mark.parametrize("n", [1, 5, 63, 64, 65, 100, 4097, 10**6, 2**32 - 1, 2**32 + 1, 10**13])
+def test_a_shuffle_is_the_order_in_words(n):
+    keys = order.round_keys(5, range(1))[0]
+    positions = np.unique(np.linspace(0, n - 1, 200).astype(np.int64))
+    low = [int(key) % 2**32 for key in keys]
+    expected = [plain_visit(int(i), low, n) for i in positions]
+    assert order.visit(positions, keys, n).tolist() == expected
+
+
 def test_any_position_can_be_asked_for_on_its_own():
     keys = order.round_keys(7, range(3, 4))[0]
     rows = order.visit(np.arange(1000), keys, 1000)

@@ -1089,6 +1089,7 @@ def _sum_losses(loss, p, y, weights, room, sums):
 
 @compiled
 def _sum_joint_losses(loss, p, y, weights, c, sums):
+    """The same for a loss that is no sum over the outputs; c is room for its derivatives."""
     last, last_weight = len(p) - 1, len(weights) - 1
     for i in range(len(y)):
         lost = losses.of_row(loss, p[min(i, last)], y[i], c)
