@@ -530,11 +530,15 @@ def by_groups(
             )
             averaged = steps - averages_after
             later = group_ahead(visited, at, len(keys) > 0)
+            r = at % CHUNK
             l0, l1, l2, l3 = step_group(
-                kernels, X, rows.y, loss, i, a, one, w, total, averaged, later
+                kernels, X, rows.y, loss, i, r, a, one, w, total, averaged, later
             )
             steps += GROUP
-            block_loss = (((block_loss + s0 * l0) + s1 * l1) + s2 * l2) + s3 * l3
+            if not losses_are_dear(loss):
+                block_loss = (((block_loss + s0 * l0) + s1 * l1) + s2 * l2) + s3 * l3
+            elif r == CHUNK - GROUP or at == end - first - GROUP:
+                block_loss = with_values(kernels, rows, loss, at - r, at + GROUP, block_loss)
             if first + at + GROUP == n:
                 for o in range(outputs):
                     find_slopes(X, i[3], s3 * kernels.c[o, 3], slopes, o * width)
@@ -581,8 +585,40 @@ def step_of_row(loss, anchor, change, p, y):
     return p if losses.linear(loss) > 0 else losses.gradient_near(loss, anchor, change, p, y)
 
 
-def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
-    """The steps of the rows i, whose rates times weights are a; their losses. The derivatives come to stand in c."""
+def with_values(kernels, rows, loss, first, end, total):
+    """The total with the losses of the rows at visits first, ..., end - 1 added, whose predictions stand in p."""
+    p, lost, targets = kernels.p, kernels.lost, kernels.targets
+    for o in range(len(p)):
+        for r in range(end - first):
+            targets[r] = rows.y[kernels.visited[first + r], o]
+        for r in range(end - first):
+            value = losses.value(loss, p[o, r], targets[r])
+            lost[r] = value if o == 0 else lost[r] + value
+    for r in range(end - first):
+        total += weight_of(rows, kernels.visited[first + r]) * lost[r]
+    return total
+
+
+@overload(with_values, jit_options=INLINED)
+def _with_values(kernels, rows, loss, first, end, total):
+    if hasattr(loss.instance_class, "anchor"):
+        return with_values
+    return lambda kernels, rows, loss, first, end, total: total
+
+
+def losses_are_dear(loss):
+    """Whether the losses of groups are found for many rows at once, where they wait for no step."""
+    return hasattr(loss, "anchor")
+
+
+@overload(losses_are_dear, jit_options=INLINED)
+def _losses_are_dear(loss):
+    dear = hasattr(loss.instance_class, "anchor")
+    return lambda loss: dear
+
+
+def step_group(kernels, X, y, loss, i, r, a, one, w, total, averaged, later):
+    """The steps of the rows i, whose rates times weights are a; their losses, or, from r on in p, their predictions."""
     p, c, d = kernels.p, kernels.c, X.shape[1]
     wide = len(w) // len(p)
     a0, a1, a2, a3 = a
@@ -614,19 +650,22 @@ def step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
         d2 = step_of_row(loss, e2, (none - d0 * h20) - d1 * h21, q2, y2)
         q3 = ((p3 - d0 * h30) - d1 * h31) - d2 * h32
         d3 = step_of_row(loss, e3, ((none - d0 * h30) - d1 * h31) - d2 * h32, q3, y3)
-        v0, v1 = losses.value(loss, q0, y0), losses.value(loss, q1, y1)
-        v2, v3 = losses.value(loss, q2, y2), losses.value(loss, q3, y3)
-        if o == 0:
-            l0, l1, l2, l3 = v0, v1, v2, v3
+        if losses_are_dear(loss):
+            p[o, r], p[o, r + 1], p[o, r + 2], p[o, r + 3] = q0, q1, q2, q3
         else:
-            l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
+            v0, v1 = losses.value(loss, q0, y0), losses.value(loss, q1, y1)
+            v2, v3 = losses.value(loss, q2, y2), losses.value(loss, q3, y3)
+            if o == 0:
+                l0, l1, l2, l3 = v0, v1, v2, v3
+            else:
+                l0, l1, l2, l3 = l0 + v0, l1 + v1, l2 + v2, l3 + v3
         c[o, 3] = losses.gradient(loss, q3, y3) if losses.linear(loss) > 0 else d3
         move(X, i, (a0 * d0, a1 * d1, a2 * d2, a3 * d3), one, w, o, wide, total, averaged, later)
     return l0, l1, l2, l3
 
 
 @overload(step_group, jit_options=INLINED)
-def _step_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
+def _step_group(kernels, X, y, loss, i, r, a, one, w, total, averaged, later):
     return step_joint_group if is_joint(loss) else step_group
 
 
@@ -635,7 +674,7 @@ def is_joint(loss):
     return hasattr(loss.instance_class, "of_row")
 
 
-def step_joint_group(kernels, X, y, loss, i, a, one, w, total, averaged, later):
+def step_joint_group(kernels, X, y, loss, i, r, a, one, w, total, averaged, later):
     p, c, d = kernels.p, kernels.c, X.shape[1]
     wide = len(w) // len(p)
     a0, a1, a2, a3 = a
