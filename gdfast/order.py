@@ -51,6 +51,8 @@ BLOCK = 256
 GROUP = 4
 ROUNDS = 6
 SMALLEST = 64
+# Few enough numbers for the cache, and enough for two of numpy's threads not to wait for each other between its calls.
+AT_ONCE = 1 << 18
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -134,9 +136,9 @@ def sum_rows(terms: Array) -> Any:
     return tree(block_sums(terms))
 
 
-def chunks(n: int, d: int) -> list[slice]:
-    """Cut n rows of d features into what numpy handles at once: whole blocks, small enough for the cache."""
-    rows = BLOCK * max(1, (1 << 15) // (BLOCK * d))
+def chunks(n: int, d: int, threads: int = 1) -> list[slice]:
+    """Cut n rows of d features into parts for numpy: whole blocks, of AT_ONCE numbers, or a thread's share."""
+    rows = BLOCK * max(1, min(AT_ONCE // (BLOCK * d), -(-n // (BLOCK * threads))))
     return [slice(first, first + rows) for first in range(0, n, rows)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdfast as gd
-from gdfast import order
+from gdfast import order, problem
 from gdfast.order import BLOCK, LANES
 
 WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 1000]
@@ -106,6 +106,21 @@ def test_dot_is_near_the_exact_sum(draw, d):
     X, w = draw(20, d), np.ones_like(draw(d))
     for x, got in zip(X, order.dot(X, w), strict=True):
         assert within(got, x, additions=-(-d // LANES) + 3)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_numpy_handles_at_once_changes_nothing(draw, monkeypatch, threads):
+    X, y, w = draw(900, 5), draw(900), draw(5)
+
+    def found():
+        fitted = gd.fit(X, y, lr=1e-7, epochs=3, backend="numpy", threads=threads)
+        return fitted.digest, fitted.predict(X).tobytes(), order.dot(X, w).tobytes()
+
+    at_once = found()
+    monkeypatch.setattr(order, "AT_ONCE", 1)
+    monkeypatch.setattr(problem, "useful_threads", lambda threads, *_: threads)
+    assert len(order.chunks(900, 5)) == 4
+    assert found() == at_once
 
 
 @pytest.mark.parametrize("m", LENGTHS)

@@ -84,7 +84,7 @@ class Numpy:
                     g[:, :-1] = order.block_sums(co[:, None] * some.X)
                     g[:, -1:] = order.block_sums(co[:, None])
 
-        in_threads(fill, order.chunks(count, d), self.threads)
+        in_threads(fill, order.chunks(count, d, self.threads), self.threads)
         return order.tree(sums)
 
     def fused_epoch(
@@ -480,5 +480,5 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
         with np.errstate(all="ignore"):
             out[part] = predictions(take(whole, part).X, outputs, params).T
 
-    in_threads(fill, order.chunks(n, d), threads)
+    in_threads(fill, order.chunks(n, d, threads), threads)
     return out
