@@ -47,6 +47,17 @@ public:
         }
     }
 
+    // These rows.
+    void rows(const index *numbers, index count, Row *out) const {
+        const index d_ = d, readable = readable_, whole = whole_; // which no pointer aliases
+        const T *const values = values_, *const last = last_.data();
+        for (index k = 0; k < count; ++k) {
+            const index i = numbers[k];
+            const bool in_values = i < readable;
+            out[k] = (in_values ? values : last) + (in_values ? i : i - readable) * (in_values ? d_ : whole);
+        }
+    }
+
     // p = x.w for these rows, behind which stand `rows_ahead` more; w is of a padded shape, and stays as it is.
     [[gnu::flatten]] void dots(const Row *rows, index count, T *w, T *p) const {
         with_weights<T>(d, [&](auto kind) {
@@ -167,8 +178,8 @@ struct Csr {
         return sum_of<T>(starts[i + 1] - starts[i], [=](index k) { return x[k] * w[j[k]]; });
     }
 
-    Row row(index i) const { return i; }
     void rows(index first, index count, Row *out) const { std::iota(out, out + count, first); }
+    void rows(const index *numbers, index count, Row *out) const { std::copy_n(numbers, count, out); }
 
     void dots(const Row *rows, index count, const T *w, T *p) const {
         for (index r = 0; r < count; ++r) {

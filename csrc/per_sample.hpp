@@ -70,10 +70,7 @@ private:
         const index *const rows = turn.numbers;
         const T *y = targets.of(rows[0]);
         if (shuffled && shape_.outputs == 1) {
-            y = y_;
-            for (index at = 0; at < count; ++at) {
-                y_[at] = *targets.of(rows[at]);
-            }
+            y = std::transform(rows, rows + count, y_, [all = targets.y](index i) { return all[i]; }) - count;
         }
         if (numbers.count > 1 || targets.weight_step != 0) {
             for (index at = 0; at < count; ++at) {

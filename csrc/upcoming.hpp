@@ -58,7 +58,7 @@ private:
         const index at = end_ - first_;
         visits_(end_, count, numbers_ + at);
         if (visits_.shuffled()) {
-            std::transform(numbers_ + at, numbers_ + at + count, rows_ + at, [this](index i) { return X_.row(i); });
+            X_.rows(numbers_ + at, count, rows_ + at);
         } else {
             X_.rows(end_, count, rows_ + at);
         }
