@@ -122,7 +122,7 @@ private:
         index rows;
 
         // Whose high bits are scrambled.
-        static std::uint32_t mix(std::uint32_t z) {
+        static std::uint32_t scramble(std::uint32_t z) {
             z *= 0x7FEB352Du;
             return (z ^ (z >> 15)) * 0x846CA68Bu;
         }
@@ -132,9 +132,9 @@ private:
             auto left = static_cast<std::uint32_t>(i >> right_bits);
             auto right = static_cast<std::uint32_t>(i) & right_mask;
             unrolled<rounds / 2>([&](auto r) {
-                left += ((mix(right + keys[2 * r]) >> 16) * left_halves) >> 16;
+                left += ((scramble(right + keys[2 * r]) >> 16) * left_halves) >> 16;
                 left -= left < left_halves ? 0 : left_halves;
-                right ^= mix(left + keys[2 * r + 1]) >> (32 - right_bits);
+                right ^= scramble(left + keys[2 * r + 1]) >> (32 - right_bits);
             });
             return static_cast<index>((std::uint64_t(left) << right_bits) | right);
         }

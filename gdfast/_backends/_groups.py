@@ -28,9 +28,8 @@ def step_groups(
     X, y, weights = rows
     n, d = X.shape
     linear = losses.linear(loss)
-    whole = (
-        -(-d // LANES) * LANES
-    )  # behind the features stands 0; the last column is the intercept's
+    # Behind the features stands 0, up to whole lanes; the last column is the intercept's.
+    whole = -(-d // LANES) * LANES
     x = np.zeros((n // GROUP, GROUP, whole + 1), X.dtype)
     x[:, :, :d] = X.reshape(-1, GROUP, d)
     x[:, :, whole] = fit_intercept

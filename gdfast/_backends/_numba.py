@@ -1286,7 +1286,7 @@ def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, 
 
 @functools.lru_cache(maxsize=64)
 def minimizer(fun: Any, jac: Any) -> Any:
-    """The loop for these functions. As its arguments, each would take numba 20 us to tell the type of."""
+    """The loop for these functions. As its arguments, numba would tell their types anew in each call."""
 
     def loop(kernels, rule, x, grad, slots, numbers, tol, bound, path, values, first):
         return _minimize(
