@@ -33,8 +33,6 @@ public:
 
     const Groups<T> &groups() const { return groups_; }
 
-    Row row(index i) const { return i < readable_ ? values_ + i * d : last_.data() + (i - readable_) * whole_; }
-
     // Rows first, ..., first + count - 1.
     void rows(index first, index count, Row *out) const {
         const index readable = std::clamp(readable_ - first, index(0), count);
@@ -43,7 +41,7 @@ public:
             out[k] = start + k * d;
         }
         for (index k = readable; k < count; ++k) {
-            out[k] = row(first + k);
+            out[k] = last_.data() + (first + k - readable_) * whole_;
         }
     }
 
