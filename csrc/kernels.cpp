@@ -54,11 +54,57 @@ void Loops<Matrix>::predict(const Matrix &X, index outputs, const T *params, T *
     gdfast::predict(X, Shape::dense(outputs, X.d, true), params, p, threads);
 }
 
+template <class T, class Start>
+bool is_canonical(const T *values, const std::int32_t *columns, const Start *starts, index stored, index n, index d) {
+    const auto is_zero = [=](index k) { return values[k] == 0; };
+    const auto falls = [=](index k) { return columns[k] <= columns[k - 1]; };
+    const auto count = [](index first, index end, const auto &holds) {
+        index total = 0;
+        while (first < end) {
+            const index stop = std::min(first + block, end);
+            std::int32_t here = 0; // as wide as columns are
+            for (; first < stop; ++first) {
+                here += holds(first);
+            }
+            total += here;
+        }
+        return total;
+    };
+    if (starts[0] != 0) {
+        return false;
+    }
+    for (index first = 0; first < n; first += block) {
+        const index rows_end = std::min(first + block, n);
+        index firsts_that_fall = 0; // below the last column of the row before
+        for (index i = first; i < rows_end; ++i) {
+            const index begin = starts[i], end = starts[i + 1];
+            if (end < begin || end > stored) {
+                return false;
+            }
+            if (begin < end) {
+                if (columns[begin] < 0 || columns[end - 1] >= d) {
+                    return false;
+                }
+                firsts_that_fall += begin > 0 && falls(begin);
+            }
+        }
+        const index begin = starts[first], end = starts[rows_end];
+        if (count(begin, end, is_zero) > 0 || count(std::max(begin, index(1)), end, falls) > firsts_that_fall) {
+            return false;
+        }
+    }
+    return true;
+}
+
 template struct Formulas<double>;
 template struct Formulas<float>;
 template struct Loops<Dense<double>>;
 template struct Loops<Dense<float>>;
 template struct Loops<Csr<double>>;
 template struct Loops<Csr<float>>;
+template bool is_canonical(const double *, const std::int32_t *, const std::int32_t *, index, index, index);
+template bool is_canonical(const double *, const std::int32_t *, const std::int64_t *, index, index, index);
+template bool is_canonical(const float *, const std::int32_t *, const std::int32_t *, index, index, index);
+template bool is_canonical(const float *, const std::int32_t *, const std::int64_t *, index, index, index);
 
 } // namespace gdfast

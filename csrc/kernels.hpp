@@ -42,4 +42,9 @@ struct Loops {
     static void predict(const Matrix &X, index outputs, const T *params, T *p, index threads);
 };
 
+// Whether `stored` numbers and their columns, cut where `starts` (n + 1,) says, are a `Csr` as it stands: its columns
+// among the d, ascending in each row, and none of its numbers 0.
+template <class T, class Start>
+bool is_canonical(const T *values, const std::int32_t *columns, const Start *starts, index stored, index n, index d);
+
 } // namespace gdfast

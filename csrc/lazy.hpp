@@ -59,8 +59,8 @@ private:
                     const Numbers<T> &numbers, EpochLoss<T> &epoch_loss) {
         const index end = data.X.n - 1, k = shape_.outputs;
         Room<T> room;
-        T *const p = room.of((2 * chunk + 1) * k);
-        T *const c = p + chunk * k, *const d = c + chunk * k;
+        T *const p = room.of((chunk + 1) * k);
+        T *const d = p + chunk * k;
         for (index first = 0; first < end; first += chunk) {
             const index size = std::min(chunk, end - first);
             const index *const rows = upcoming(first, size).rows;
@@ -69,7 +69,7 @@ private:
                 step_row(data, loss, rows[r], p + r, d, state, numbers);
             }
             T losses[chunk];
-            loss.of_rows(data.targets, rows, size, p, k, c, losses);
+            loss.of_rows(data.targets, rows, size, p, k, nullptr, losses);
             epoch_loss.add(first, losses, size);
         }
         return end;
@@ -177,13 +177,14 @@ private:
 
     // Makes params the weights themselves.
     void catch_up(T *params) {
+        const T scale = scale_, shift = shift_; // which no pointer aliases
         for (index first = 0; first < shape_.size(); first += shape_.stride) {
-            for (index j = first; j < first + shape_.d; ++j) {
-                if (penalty_.l1 != 0) {
-                    params[j] = shrunk(params[j], shift_ - seen_[static_cast<std::size_t>(j)]);
-                }
-                params[j] *= scale_;
+            T *const w = params + first;
+            if (penalty_.l1 != 0) {
+                std::transform(w, w + shape_.d, seen_.data() + first, w,
+                               [shift](T w_j, T seen) { return shrunk(w_j, shift - seen); });
             }
+            std::for_each(w, w + shape_.d, [scale](T &w_j) { w_j *= scale; });
         }
         scale_ = 1;
         shift_ = 0;

@@ -25,7 +25,8 @@ class Array {
 public:
     bool load(py::handle given) {
         array_ = given;
-        return py::array_t<T, py::array::c_style>::check_(given);
+        return py::array_t<T, py::array::c_style>::check_(given) &&
+               py::detail::check_flags(given.ptr(), py::detail::npy_api::NPY_ARRAY_ALIGNED_);
     }
 
     py::handle handle() const { return array_; }
@@ -44,6 +45,8 @@ public:
         }
         return proxy()->dimensions[axis];
     }
+
+    index axes() const { return proxy()->nd; }
 
     index size() const {
         return std::accumulate(proxy()->dimensions, proxy()->dimensions + proxy()->nd, index(1), std::multiplies<>());
@@ -252,6 +255,16 @@ void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index
     Loops<std::decay_t<decltype(matrix)>>::predict(matrix, outputs, w, p, threads);
 }
 
+// What is no such array is no `Csr` as it stands, either.
+bool is_canonical_object(const py::object &, const py::object &, const py::object &, index, index) { return false; }
+
+template <class T, class Start>
+bool is_canonical_arrays(const Array<T> &values, const Array<std::int32_t> &columns, const Array<Start> &starts,
+                         index n, index d) {
+    return values.axes() == 1 && columns.axes() == 1 && starts.axes() == 1 && starts.size() == n + 1 &&
+           is_canonical(values.data(), columns.data(), starts.data(), std::min(values.size(), columns.size()), n, d);
+}
+
 template <class A>
 py::arg argument() {
     return py::arg().noconvert(!std::is_arithmetic_v<A> && !std::is_same_v<A, Fields>);
@@ -274,6 +287,8 @@ void bind(py::module_ &m) {
     define(m, "minimize", &minimize_function<T>);
     define(m, "predict", &predict_arrays<Array<T>, T>);
     define(m, "predict", &predict_arrays<SparseArrays<T>, T>);
+    define(m, "is_canonical", &is_canonical_arrays<T, std::int32_t>);
+    define(m, "is_canonical", &is_canonical_arrays<T, std::int64_t>);
 }
 
 } // namespace
@@ -292,6 +307,7 @@ PYBIND11_MODULE(GDFAST_MODULE, m, py::mod_gil_not_used()) {
     m.doc() = "The C++ kernels of gdfast.";
     bind<double>(m);
     bind<float>(m);
+    define(m, "is_canonical", &is_canonical_object); // after those of arrays
     m.def("losses", &Losses<double>::names);
     m.def("rules", &Rules<double>::names);
     m.def("float_mode", &float_mode::get);

@@ -51,7 +51,11 @@ class Function:
         """The value and the gradient, in the dtype of x0."""
         try:
             if self.apart:
-                value, gradient = self._value(x), self.jac(x.copy())
+                self.calls += 1
+                value = self.fun(x.copy())
+                if not isinstance(value, float):
+                    value = _number(value)
+                gradient = self.jac(x.copy())
                 known = type(gradient) is np.ndarray and gradient.dtype is self.dtype
                 if not known or gradient.shape != self.shape:
                     gradient = self._gradient(gradient, "jac(x)")
@@ -93,8 +97,6 @@ class Function:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, float):
-        return value
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "fiub":
         raise TypeError(f"fun(x) must be a real number; it is {value!r}")

@@ -73,6 +73,8 @@ class Pace:
     @np.errstate(all="ignore")
     def coming(self, steps: int, count: int) -> Array:
         """The numbers of the next `count` steps after so many. The last row is for all that follow."""
+        if self.always is not None and self.optimizer.plain:
+            return self.always.astype(self.dtype).reshape(1, 1)
         schedule = self.schedule
         if self.always is not None:
             rates = self.always

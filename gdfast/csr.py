@@ -199,15 +199,16 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
     if d > _MOST_COLUMNS:
         raise ValueError(f"{name} has {d} columns: at most {_MOST_COLUMNS} can be numbered")
     kind = float_dtype(X.dtype, name)
-    if X.format == "csr":
-        _check_compressed(X, name, "row", n, "columns", d)
-    else:
+    known = X.format == "csr" and _known_as_canonical(X, n, d)
+    if X.format != "csr":
         _check_other_format(X, name)
         X = X.tocsr()
         _check_compressed(X, f"{name}.tocsr()", "row", n, "columns", d)
+    elif not known:
+        _check_compressed(X, name, "row", n, "columns", d)
     indptr = X.indptr.astype(np.int64, copy=False)
     data, indices = X.data[: indptr[-1]], X.indices[: indptr[-1]]
-    if not _is_canonical(indptr, indices, data):
+    if not (known or _is_canonical(indptr, indices, data)):
         data, indices, indptr = _canonical(data, indices, indptr, d)
     taken = Csr(
         read_only(data, kind),
@@ -319,6 +320,17 @@ def _first_outside(indices: Array, size: int) -> int | None:
     if len(indices) == 0 or unsigned.max() < size:
         return None
     return _first(len(indices), lambda part: (indices[part] < 0) | (indices[part] >= size))
+
+
+def _known_as_canonical(X: Any, n: int, d: int) -> bool:
+    """Whether the extension, if there is one, finds CSR's arrays as they should be; else NumPy looks why, or mends."""
+    from gdfast import _backends  # which imports this module
+
+    if _backends.why_not("cpp") is not None:
+        return False
+    from gdfast._backends import _cpp
+
+    return _cpp.is_canonical(X.data, X.indices, X.indptr, n, d)
 
 
 def _is_canonical(indptr: Array, indices: Array, data: Array) -> bool:

@@ -1,5 +1,6 @@
 """The one place where the user's arrays are checked and converted."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, overload
 
@@ -14,6 +15,8 @@ Array = NDArray[Any]
 
 # What numbers are computed in, and a weight of 1 in each: that of rows which all weigh the same.
 FLOATS = np.dtype(np.float64), np.dtype(np.float32)
+# So many numbers are looked at sooner by Python than by NumPy.
+FEW = 16
 _ALIKE = {dtype: read_only(np.ones(1), dtype) for dtype in FLOATS}
 
 
@@ -146,6 +149,8 @@ def as_point(x0: Any, name: str = "x0") -> Array:
 
 def all_within(a: Array, limit: Any) -> bool:
     """Whether no number is larger than the limit; NaN is."""
+    if a.size <= FEW:
+        return all(abs(v) <= limit for v in a.ravel().tolist())
     return bool(np.count_nonzero(np.abs(a) <= limit) == a.size)
 
 
@@ -158,6 +163,8 @@ def check_finite(
         if found is not None:
             i, j, value = found
             raise ValueError(f"{name}[{i}, {j}] is {value}: {advice}")
+        return
+    if a.size <= FEW and all_within(a, sys.float_info.max):
         return
     finite = np.isfinite(a)
     if np.count_nonzero(finite) < finite.size:

@@ -1343,14 +1343,13 @@ TABLE: dict[str, type[Optimizer]] = {
 }
 
 DEFAULTS = {name: optimizer() for name, optimizer in TABLE.items()}
+KINDS = frozenset(TABLE.values())
 
 
 def find(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
     """The record of a name, or the record itself, with the rate that is asked for."""
-    if type(optimizer) in TABLE.values():
-        record = cast(Optimizer, optimizer)
-    else:
-        record = choose("optimizer", optimizer, DEFAULTS)
+    known = type(optimizer) in KINDS
+    record = cast(Optimizer, optimizer) if known else choose("optimizer", optimizer, DEFAULTS)
     return record if lr is None else record.with_lr(lr)
 
 

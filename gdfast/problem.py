@@ -85,8 +85,8 @@ class Log(NamedTuple):
 def fresh_slots(rule: Rule, size: int, dtype: np.dtype[Any]) -> Array:
     """The states of so many params before the first step, (states, size)."""
     slots = np.empty((len(rule.initial), size), dtype)
-    for slot, number in zip(slots, rule.initial, strict=True):
-        slot.fill(number)
+    for k, number in enumerate(rule.initial):
+        slots[k] = number
     return slots
 
 

@@ -1,6 +1,7 @@
 """What all tests share: the backends, Python in a process of its own, and repeatable examples."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,15 @@ hypothesis.settings.load_profile("repeatable")
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend's name."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def flushing_mode() -> int:
+    """The floating-point mode of a processor that flushes denormals to zero."""
+    from gdfast import _core
+
+    arm = platform.machine() in ("aarch64", "arm64")
+    return _core.standard_float_mode | (1 << 24 if arm else 0x8040)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 
 import gdfast as gd
 from gdfast import _backends, losses, schedules
+from gdfast._backends import _cpp
 
 FASTEST = next(iter(_backends.TABLE))  # the bits are the same
 
@@ -480,6 +482,54 @@ def test_broken_index_arrays_are_refused(words):
             use(broken)
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         gd.fit(X, y, lr=0.01, epochs=1, validation=(broken, y), backend=FASTEST)
+
+
+# What may be done to sound arrays, at a place drawn at random.
+CHANGES = {
+    "nothing": lambda data, indices, indptr, k: None,
+    "nan": lambda data, indices, indptr, k: data.__setitem__(k % len(data), np.nan),
+    "zero": lambda data, indices, indptr, k: data.__setitem__(k % len(data), -0.0),
+    "another column": lambda data, indices, indptr, k: indices.__setitem__(
+        k % len(indices), k // 7 % 45 - 3
+    ),
+    "another start": lambda data, indices, indptr, k: indptr.__setitem__(
+        k % len(indptr), indptr[k % len(indptr)] + k // 7 % 5 - 2
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_canonical_is_what_scipy_says(change):
+    answers = Counter()
+    for seed in range(400):
+        random = np.random.default_rng(seed)
+        n = int(random.choice([1, 5, 256, 700]))
+        X = sp.random_array((n, 40), density=0.08, format="csr", rng=random)
+        data = X.data.astype(random.choice([np.float32, np.float64]))
+        indptr = X.indptr.astype(random.choice([np.int32, np.int64]))
+        indices = X.indices.astype(np.int32)
+        if len(data):
+            CHANGES[change](data, indices, indptr, int(random.integers(10**6)))
+        try:
+            there = sp.csr_array((data, indices, indptr), shape=X.shape)
+            there.check_format(full_check=True)
+            canonical = there.has_canonical_format and bool((data[: indptr[-1]] != 0).all())
+        except ValueError:
+            canonical = False
+        assert _cpp.is_canonical(data, indices, indptr, *X.shape) == canonical
+        answers[canonical] += 1
+    assert answers[change in ("nothing", "nan")] > 150
+
+
+def test_arrays_that_must_be_copied_are_not_canonical():
+    X = rows()
+    X.eliminate_zeros()
+    assert _cpp.is_canonical(X.data, X.indices, X.indptr, *X.shape)
+    unaligned = np.zeros(X.data.nbytes + 1, np.uint8)[1:].view(X.dtype)
+    unaligned[:] = X.data
+    for data in X.data.repeat(2)[::2], X.data.astype(">f8"), X.data.astype(int), unaligned:
+        assert not _cpp.is_canonical(data, X.indices, X.indptr, *X.shape)
+    assert not _cpp.is_canonical(X.data, X.indices.astype(np.int64), X.indptr, *X.shape)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

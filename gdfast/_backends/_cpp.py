@@ -74,6 +74,11 @@ def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) ->
     _core.step(rule.name, rule, params, grad, slots, numbers)
 
 
+def is_canonical(data: Array, indices: Array, indptr: Array, n: int, d: int) -> bool:
+    """Whether these are the arrays of a `Csr` of n rows and d features."""
+    return bool(_core.is_canonical(data, indices, indptr, n, d))
+
+
 def minimize(fun: Any, jac: Any, rule: Any, *rest: Any) -> tuple[int, int]:
     """Minimise a function in Python, which returns its gradient too; return the steps made, and why it ended."""
     assert jac is None

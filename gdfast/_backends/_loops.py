@@ -112,8 +112,8 @@ def descend(
     return len(keys), steps, RAN
 
 
-def value_and_gradient(fun: Any, jac: Any, x: Array) -> Any:
-    """Both: fun returns them together where there is no jac."""
+def value_and_gradient(fun: Any, jac: Any, x: Array, room: Array) -> Any:  # noqa: ARG001
+    """Both: fun returns them together where there is no jac. There is room for a copy of x, for whom that helps."""
     return fun(x) if jac is None else (fun(x), jac(x))
 
 
@@ -141,8 +141,8 @@ def minimize(
             return k, TOL
         c = kernels.numbers_of(numbers, k + 1 - first)
         kernels.step(rule, x, grad, slots, c)
+        values[k + 1], grad[:] = value_and_gradient(fun, jac, x, path[k + 1])
         path[k + 1] = x
-        values[k + 1], grad[:] = value_and_gradient(fun, jac, x)
         finite = kernels.within(x, bound) and kernels.within(grad, bound)
         if not (finite and abs(values[k + 1]) <= bound):
             return k + 1, DIVERGED

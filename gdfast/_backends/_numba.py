@@ -31,6 +31,7 @@ AHEAD = 32  # how many rows before its turn one is looked for, to be fetched
 UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
 INLINED: Any = {"forceinline": True, **UNCOUNTED}
+# In the innermost loops an index is made np.uintp: a signed one might count from the end, and numba looks.
 
 
 class Plain(NamedTuple):
@@ -47,7 +48,7 @@ class Numba(NamedTuple):
     p: Array  # (outputs, CHUNK), predictions
     c: Array  # (outputs, CHUNK), derivatives of the losses by them
     lost: Array  # (CHUNK,), losses
-    targets: Array  # (CHUNK,)
+    targets: Array  # (outputs, CHUNK)
     weights: Array  # (CHUNK,)
     sums: Array  # (parts, outputs * wide), gradients: each output's features, in whole vectors, and its intercept
     blocks: Array  # (blocks, 1), losses
@@ -67,7 +68,7 @@ class Numba(NamedTuple):
             np.empty((outputs, CHUNK), dtype),
             np.empty((outputs, CHUNK), dtype),
             np.empty(CHUNK, dtype),
-            np.empty(CHUNK, dtype),
+            np.empty((outputs, CHUNK), dtype),
             np.empty(CHUNK, dtype),
             np.zeros((parts, outputs * (wide + 1)), dtype),
             np.empty((blocks, 1), dtype),
@@ -146,10 +147,7 @@ class Numba(NamedTuple):
                 grad[j] *= scale
 
     def numbers_of(self, numbers, step):
-        row = numbers[min(step, len(numbers)) - 1]
-        k = len(row) - 1
-        # A tuple, which no store to params can change; the last number stands for those that no rule asks for.
-        return row[0], row[min(1, k)], row[min(2, k)], row[min(3, k)], row[min(4, k)]
+        return five(numbers[min(step, len(numbers)) - 1])
 
     def step(self, rule, params, grad, slots, c):
         for j in range(len(params)):
@@ -225,14 +223,27 @@ def sparse_dot(X, i, w, first, d):
 @register_jitable(**INLINED)
 def term(X, q, w, first):
     """Entry q of X times what it meets among the numbers of w from `first` on."""
-    return X.data[q] * w[first + X.indices[q]]
+    return X.data[np.uintp(q)] * w[column_of(X, q, first)]
+
+
+@register_jitable(**INLINED)
+def column_of(X, q, first):
+    """Where entry q of X belongs among numbers from `first` on."""
+    return np.uintp(first + X.indices[np.uintp(q)])
 
 
 @register_jitable(**INLINED)
 def add_sparse(X, i, c, g, first):
     """Add c times row i of X to the numbers of g from `first` on."""
     for q in range(X.indptr[i], X.indptr[i + 1]):
-        g[first + X.indices[q]] += c * X.data[q]
+        g[column_of(X, q, first)] += c * X.data[np.uintp(q)]
+
+
+@register_jitable(**INLINED)
+def five(row):
+    """A tuple, which no store to params can change; the last number stands for those that no rule asks for."""
+    k = len(row) - 1
+    return row[0], row[min(1, k)], row[min(2, k)], row[min(3, k)], row[min(4, k)]
 
 
 @register_jitable(**UNCOUNTED)
@@ -280,33 +291,37 @@ def group_ahead(visited, at, shuffled):
 
 @register_jitable(**INLINED)
 def weight_of(rows, i):
-    return rows.weights[i] if len(rows.weights) > 1 else rows.weights[0]
+    return rows.weights[np.uintp(i)] if len(rows.weights) > 1 else rows.weights[0]
 
 
-def find_losses(kernels, rows, loss, first, end):
-    """The losses of the rows at visits first, ..., end - 1, at most CHUNK, and their derivatives, times the weights."""
-    p, c, lost, targets, weights = (
-        kernels.p,
-        kernels.c,
-        kernels.lost,
-        kernels.targets,
-        kernels.weights,
-    )
+def find_values(kernels, rows, loss, first, end):
+    """The losses of the rows at visits first, ..., end - 1, at most CHUNK, times the weights."""
+    p, lost, targets, weights = kernels.p, kernels.lost, kernels.targets, kernels.weights
     count = end - first
     for o in range(len(p)):
         for r in range(count):
-            targets[r] = rows.y[kernels.visited[first + r], o]
+            targets[o, r] = rows.y[kernels.visited[first + r], o]
         for r in range(count):
-            found = losses.value(loss, p[o, r], targets[r])
-            c[o, r] = losses.gradient(loss, p[o, r], targets[r])
-            lost[r] = found if o == 0 else lost[r] + found
+            value = losses.value(loss, p[o, r], targets[o, r])
+            lost[r] = value if o == 0 else lost[r] + value
     for r in range(count):
         weights[r] = weight_of(rows, kernels.visited[first + r])
     for r in range(count):
         lost[r] *= weights[r]
+
+
+@overload(find_values, jit_options=INLINED)
+def _find_values(kernels, rows, loss, first, end):
+    return find_joint_losses if is_joint(loss) else find_values
+
+
+def find_losses(kernels, rows, loss, first, end):
+    """The same, and their derivatives, times the weights."""
+    find_values(kernels, rows, loss, first, end)
+    p, c, targets, weights = kernels.p, kernels.c, kernels.targets, kernels.weights
     for o in range(len(c)):
-        for r in range(count):
-            c[o, r] *= weights[r]
+        for r in range(end - first):
+            c[o, r] = weights[r] * losses.gradient(loss, p[o, r], targets[o, r])
 
 
 @overload(find_losses, jit_options=INLINED)
@@ -523,10 +538,10 @@ def by_groups(
             )
             e = steps - before
             a = (
-                slope * (numbers[min(e, last_rate), 0] * s0),
-                slope * (numbers[min(e + 1, last_rate), 0] * s1),
-                slope * (numbers[min(e + 2, last_rate), 0] * s2),
-                slope * (numbers[min(e + 3, last_rate), 0] * s3),
+                slope * (numbers[np.uintp(min(e, last_rate)), 0] * s0),
+                slope * (numbers[np.uintp(min(e + 1, last_rate)), 0] * s1),
+                slope * (numbers[np.uintp(min(e + 2, last_rate)), 0] * s2),
+                slope * (numbers[np.uintp(min(e + 3, last_rate)), 0] * s3),
             )
             averaged = steps - averages_after
             later = group_ahead(visited, at, len(keys) > 0)
@@ -587,15 +602,9 @@ def step_of_row(loss, anchor, change, p, y):
 
 def with_values(kernels, rows, loss, first, end, total):
     """The total with the losses of the rows at visits first, ..., end - 1 added, whose predictions stand in p."""
-    p, lost, targets = kernels.p, kernels.lost, kernels.targets
-    for o in range(len(p)):
-        for r in range(end - first):
-            targets[r] = rows.y[kernels.visited[first + r], o]
-        for r in range(end - first):
-            value = losses.value(loss, p[o, r], targets[r])
-            lost[r] = value if o == 0 else lost[r] + value
+    find_values(kernels, rows, loss, first, end)
     for r in range(end - first):
-        total += weight_of(rows, kernels.visited[first + r]) * lost[r]
+        total += kernels.lost[r]
     return total
 
 
@@ -631,11 +640,11 @@ def step_group(kernels, X, y, loss, i, r, a, one, w, total, averaged, later):
     for o in range(len(p)):
         if o > 0:
             p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d, ())
-        b = w[o * wide + wide - 1]
-        b0, y0 = start_of_row(loss, b, y[i[0], o])
-        b1, y1 = start_of_row(loss, b, y[i[1], o])
-        b2, y2 = start_of_row(loss, b, y[i[2], o])
-        b3, y3 = start_of_row(loss, b, y[i[3], o])
+        b = w[np.uintp(o * wide + wide - 1)]
+        b0, y0 = start_of_row(loss, b, y[np.uintp(i[0]), o])
+        b1, y1 = start_of_row(loss, b, y[np.uintp(i[1]), o])
+        b2, y2 = start_of_row(loss, b, y[np.uintp(i[2]), o])
+        b3, y3 = start_of_row(loss, b, y[np.uintp(i[3]), o])
         p0, p1, p2, p3 = p0 + b0, p1 + b1, p2 + b2, p3 + b3
         e1, e2, e3 = (
             losses.anchor(loss, p1, y1),
@@ -685,7 +694,7 @@ def step_joint_group(kernels, X, y, loss, i, r, a, one, w, total, averaged, late
     for o in range(len(p)):
         if o > 0:
             p0, p1, p2, p3 = _vectors.products(X, i, w, o * wide, d, ())
-        b = w[o * wide + wide - 1]
+        b = w[np.uintp(o * wide + wide - 1)]
         p[o, 0], p[o, 1], p[o, 2], p[o, 3] = p0 + b, p1 + b, p2 + b, p3 + b
     l0 = losses.of_row(loss, p[:, 0], y[i[0]], c[:, 0])
     for o in range(len(p)):
@@ -711,7 +720,7 @@ def move(X, i, c, one, w, o, wide, total, averaged, later):
     """Take c times the rows from the weights of an output. Of the steps before, `averaged` are in the total."""
     c0, c1, c2, c3 = c
     d = X.shape[1]
-    first, b = o * wide, o * wide + wide - 1
+    first, b = o * wide, np.uintp(o * wide + wide - 1)
     if len(total) == 0 or averaged + GROUP <= 0:
         _vectors.add_rows(X, i, (-c0, -c1, -c2, -c3), w, first, d, later[2:])
         if one != 0:
@@ -873,15 +882,16 @@ def step_sparse_rows(
         find_derivatives(kernels, rows, loss, r, i)
         rate = numbers[min(steps - before, last_rate), 0]
         for o in range(outputs):
-            if c[o, r] != 0:
+            slope = c[o, r]
+            if slope != 0:
                 w = o * (d + 1)
                 for q in range(X.indptr[i], X.indptr[i + 1]):
-                    params[w + X.indices[q]] -= rate * (zero + c[o, r] * X.data[q])
+                    params[column_of(X, q, w)] -= rate * (zero + slope * X.data[np.uintp(q)])
                 if fit_intercept:
-                    params[w + d] -= rate * c[o, r]
+                    params[w + d] -= rate * slope
         steps += 1
         if r == CHUNK - 1 or position == count - 1:
-            find_losses(kernels, rows, loss, at - r, at + 1)
+            find_values(kernels, rows, loss, at - r, at + 1)
             for q in range(r + 1):
                 epoch_loss[(offset + position - r + q) // BLOCK] += kernels.lost[q]
     return steps
@@ -1044,15 +1054,23 @@ def where(condition, a, b):
 
 
 @overload(_loops.value_and_gradient)
-def value_and_gradient(fun, jac, x):
+def value_and_gradient(fun, jac, x, room):
     if isinstance(jac, types.NoneType):
 
-        def together(fun, jac, x):
-            f, g = fun(x.copy())
+        def together(fun, jac, x, room):
+            room[:] = x
+            f, g = fun(room)
             return number(f), gradient_like(g, x)
 
         return together
-    return lambda fun, jac, x: (number(fun(x.copy())), gradient_like(jac(x.copy()), x))
+
+    def apart(fun, jac, x, room):
+        room[:] = x
+        f = number(fun(room))
+        room[:] = x
+        return f, gradient_like(jac(room), x)
+
+    return apart
 
 
 def number(f):
@@ -1137,7 +1155,7 @@ def _sum_joint_losses(loss, p, y, weights, c, sums):
 
 @compiled
 def _step(rule, params, grad, slots, numbers):
-    c = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
+    c = five(numbers)
     for j in range(len(params)):
         params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
 
@@ -1271,36 +1289,29 @@ def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
     """One update of the params."""
-    five = numbers[np.minimum(np.arange(5), len(numbers) - 1)]
-    _step(cast(rule, params.dtype), params, grad, slots, five)
+    _step(cast(rule, params.dtype), params, grad, slots, numbers)
 
 
 def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, int]:
     """Minimise a function, one of numba's or in Python; return the steps made, and why it ended."""
     if is_jitted(fun) and (jac is None or is_jitted(jac)):
-        loop = minimizer(fun, jac)
-        done: tuple[int, int] = loop(without_rows(x.dtype), cast(rule, x.dtype), x, *rest)
+        done: tuple[int, int] = minimizer(fun, jac, x.dtype)(cast(rule, x.dtype), x, *rest)
         return done
-    return _loops.minimize(_numpy.Stepping(step), fun, jac, rule, x, *rest)
+    return _loops.minimize(_numpy.Stepping(_step), fun, jac, cast(rule, x.dtype), x, *rest)
 
 
 @functools.lru_cache(maxsize=64)
-def minimizer(fun: Any, jac: Any) -> Any:
+def minimizer(fun: Any, jac: Any, dtype: np.dtype[Any]) -> Any:
     """The loop for these functions. As its arguments, numba would tell their types anew in each call."""
+    room = np.empty((1, 1), dtype)
+    kernels = Numba.of(Rows(room, room, room[0]), 1, 1)  # rows are not needed
 
-    def loop(kernels, rule, x, grad, slots, numbers, tol, bound, path, values, first):
+    def loop(rule, x, grad, slots, numbers, tol, bound, path, values, first):
         return _minimize(
             kernels, fun, jac, rule, x, grad, slots, numbers, tol, bound, path, values, first
         )
 
     return jitted(loop)  # not for the cache on disk, which knows no users' functions
-
-
-@functools.cache
-def without_rows(dtype: np.dtype[Any]) -> Numba:
-    """The inner loops that need no rows."""
-    room = np.empty((1, 1), dtype)
-    return Numba.of(Rows(room, room, room[0]), 1, 1)
 
 
 def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:

@@ -447,10 +447,10 @@ def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
         return order.sum_rows(terms) / p.dtype.type(n)
 
 
+@np.errstate(all="ignore")
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:
     """One update of the params."""
-    with np.errstate(all="ignore"):
-        Numpy(1).step(cast(rule, params.dtype), params, grad, slots, numbers)
+    Numpy(1).step(cast(rule, params.dtype), params, grad, slots, numbers)
 
 
 class Stepping(Numpy):
@@ -465,9 +465,10 @@ class Stepping(Numpy):
         self.kernel(rule, params, grad, slots, c)
 
 
-def minimize(fun: Any, jac: Any, *rest: Any) -> tuple[int, int]:
+def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, int]:
     """Minimise a function in Python; return the steps made, and why it ended."""
-    return _loops.minimize(Stepping(step), fun, jac, *rest)
+    kernels = Stepping(np.errstate(all="ignore")(Numpy(1).step))
+    return _loops.minimize(kernels, fun, jac, cast(rule, x.dtype), x, *rest)
 
 
 def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
