@@ -52,6 +52,42 @@ inline void store(T *x, Vector<T> v) {
     std::memcpy(x, &v, sizeof v);
 }
 
+// R numbers: one, or a vector of those that stand side by side, or at these places.
+template <index R, class T>
+inline auto some(const T *x) {
+    if constexpr (R == 1) {
+        return *x;
+    } else {
+        return load(x);
+    }
+}
+
+template <index R, class T, class Place>
+inline auto some(const T *x, const Place *places) {
+    T found[R];
+    unrolled<R>([&](auto l) { found[l] = x[places[l]]; });
+    return some<R>(found);
+}
+
+template <index R, class V, class T, class Place>
+inline void put(V v, T *x, const Place *places) {
+    T given[R];
+    std::memcpy(given, &v, sizeof v);
+    unrolled<R>([&](auto l) { x[places[l]] = given[l]; });
+}
+
+// Calls f(k, R) for R of `count` numbers from the k-th on: as many as a vector has, or one.
+template <class T, class F>
+inline void in_runs(index count, const F &f) {
+    index k = 0;
+    for (; k + width<T> <= count; k += width<T>) {
+        f(k, std::integral_constant<index, width<T>>{});
+    }
+    for (; k < count; ++k) {
+        f(k, std::integral_constant<index, 1>{});
+    }
+}
+
 // Asks for what will be read soon.
 template <class T>
 inline void prefetch(const T *x) {

@@ -36,9 +36,13 @@ public:
             for (index begin = first; begin < end; begin += block) {
                 const index size = std::min(block, end - begin);
                 const index *const rows = upcoming(begin, size).rows;
+                const auto before = which_.size();
                 for (index r = 0; r < size; ++r) {
                     data.X.fetch_after(rows + r);
-                    touch(data.X, rows[r], state);
+                    touch(data.X, rows[r]);
+                }
+                if (penalty_.l1 != 0) {
+                    shrink(before, state.params, [this](auto seen) { return shift_ - seen; });
                 }
                 add_gradients(data, loss, upcoming, begin, size, shape_, state.params, scale_, g_.data(), epoch_loss);
             }
@@ -84,7 +88,9 @@ private:
             T *const w = state.params + o * shape_.stride;
             if (penalty_.l1 != 0) {
                 const T *const seen = seen_.data() + o * shape_.stride;
-                X.each(i, [=, shift = shift_](index j, T) { w[j] = shrunk(w[j], shift - seen[j]); });
+                X.each_run(i, [=, shift = shift_](auto j, auto, auto size) {
+                    put<size>(shrunk(some<size>(w, j), shift - some<size>(seen, j)), w, j);
+                });
             }
             p[o * chunk] = scale_ * X.dot(i, w) + w[shape_.bias];
         }
@@ -98,9 +104,10 @@ private:
             const auto change = [=, scale = scale_](auto x) { return rate * ((T(0) + c * x) / scale); };
             if (penalty_.l1 != 0) {
                 T *const seen = seen_.data() + o * shape_.stride;
-                X.each(i, [=, shift = shift_](index j, T x) {
-                    w[j] = shrunk(w[j] - change(x), shrink);
-                    seen[j] = shift;
+                X.each_run(i, [=, shift = shift_](auto j, auto x, auto size) {
+                    const auto stepped = some<size>(w, j) - change(some<size>(x));
+                    put<size>(shrunk(stepped, shrink), w, j);
+                    unrolled<size>([&](auto l) { seen[j[l]] = shift; });
                 });
             } else if (penalty_.l2 != 0) {
                 X.subtract(i, change, w);
@@ -114,19 +121,25 @@ private:
         bound_scale(state.params);
     }
 
-    void touch(const Csr<T> &X, index row, const State<T> &state) {
-        X.each(row, [&](index column, T) {
-            char &touched = touched_[static_cast<std::size_t>(column)];
-            if (touched) {
-                return;
-            }
-            touched = 1;
-            for (index j = column; j < shape_.size(); j += shape_.stride) {
-                which_.push_back(j);
-                if (penalty_.l1 != 0) {
-                    state.params[j] = shrunk(state.params[j], shift_ - seen_[static_cast<std::size_t>(j)]);
+    void touch(const Csr<T> &X, index row) {
+        X.each(row, [&, touched = touched_.data(), size = shape_.size(), stride = shape_.stride](index column, T) {
+            if (!touched[column]) {
+                touched[column] = 1;
+                for (index j = column; j < size; j += stride) {
+                    which_.push_back(j);
                 }
             }
+        });
+    }
+
+    // Shrinks the step's params, from one of them on, by so much for what they have seen.
+    template <class F>
+    void shrink(std::size_t first, T *params, const F &by) {
+        const index *const which = which_.data() + first;
+        const T *const seen = seen_.data();
+        in_runs<T>(static_cast<index>(which_.size() - first), [&](index k, auto size) {
+            const index *const j = which + k;
+            put<size>(shrunk(some<size>(params, j), by(some<size>(seen, j))), params, j);
         });
     }
 
@@ -148,29 +161,31 @@ private:
     }
 
     void step(const RuleKernels<T> &rule, State<T> &state, const std::array<T, step_numbers> &c, T count) {
-        const T shrink = behind_by(c[0]);
-        for (const index j : which_) {
-            T &g = g_[static_cast<std::size_t>(j)];
-            g = g / count / scale_;
+        const T by = behind_by(c[0]), scale = scale_, shift = shift_;
+        const index d = shape_.d, moved = static_cast<index>(which_.size());
+        const index *const which = which_.data();
+        T *const g = g_.data();
+        in_runs<T>(moved, [=](index k, auto size) {
+            const auto mean = some<size>(g, which + k) / count;
+            put<size>(scale == 1 ? mean : mean / scale, g, which + k);
+        });
+        rule.step_of(state, which, moved, g, c);
+        std::for_each(which, which + moved, [g](index j) { g[j] = 0; });
+        if (penalty_.l1 != 0) {
+            shrink(0, state.params, [by](auto) { return by; });
+            std::for_each(which, which + moved, [seen = seen_.data(), shift](index j) { seen[j] = shift; });
         }
-        rule.step_of(state, which_.data(), static_cast<index>(which_.size()), g_.data(), c);
-        for (const index j : which_) {
-            if (penalty_.l1 != 0) {
-                state.params[j] = shrunk(state.params[j], shrink);
-                seen_[static_cast<std::size_t>(j)] = shift_;
+        std::for_each(which, which + moved, [touched = touched_.data(), d](index j) {
+            if (j < d) {
+                touched[j] = 0;
             }
-            g_[static_cast<std::size_t>(j)] = 0;
-            if (j < shape_.d) {
-                touched_[static_cast<std::size_t>(j)] = 0;
-            }
-        }
-        for (index j = shape_.d; j < shape_.size(); j += shape_.stride) {
-            T &g = g_[static_cast<std::size_t>(j)];
-            g /= count;
+        });
+        for (index j = d; j < shape_.size(); j += shape_.stride) {
+            g[j] /= count;
             if (shape_.fit_intercept) {
-                rule.step_of(state, &j, 1, g_.data(), c);
+                rule.step_of(state, &j, 1, g, c);
             }
-            g = 0;
+            g[j] = 0;
         }
         bound_scale(state.params);
     }

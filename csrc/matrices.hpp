@@ -144,21 +144,23 @@ struct Csr {
         }
     }
 
+    // Calls f(j, x, R) for R of row i's entries, in columns *j, *(j + 1), ..., and with values from *x on, in runs.
+    template <class F>
+    void each_run(index i, const F &f) const {
+        const std::int32_t *const j = columns + starts[i];
+        const T *const x = values + starts[i];
+        in_runs<T>(starts[i + 1] - starts[i], [&](index k, auto size) { f(j + k, x + k, size); });
+    }
+
     // w -= f(x) at the columns of row i, where its values are x; f takes one number or a vector of them.
     template <class F>
     void subtract(index i, const F &f, T *w) const {
-        const T *const x = values + starts[i];
-        const std::int32_t *const j = columns + starts[i];
-        const index count = starts[i + 1] - starts[i];
-        index k = 0;
-        for (; k + width<T> <= count; k += width<T>) {
-            T g[width<T>];
-            store(g, f(load(x + k)));
-            unrolled<width<T>>([&](auto l) { w[j[k + l]] -= g[l]; });
-        }
-        for (; k < count; ++k) {
-            w[j[k]] -= f(x[k]);
-        }
+        each_run(i, [&](auto j, auto x, auto size) {
+            T g[size];
+            const auto change = f(some<size>(x));
+            std::memcpy(g, &change, sizeof g);
+            unrolled<size>([&](auto l) { w[j[l]] -= g[l]; });
+        });
     }
 
     // Fetches what the rows behind this one hold: first where it begins, and nearer to their turn the entries.

@@ -211,7 +211,7 @@ template <class T>
 std::tuple<index, int> minimize_function(const py::object &fun, const std::string &rule, const Fields &rule_fields,
                                          Array<T> x, Array<T> grad, Array<T> slots, const Array<T> &numbers, double tol,
                                          double bound, Array<T> path, Array<T> values, index first) {
-    using Gradient = py::array_t<T, py::array::forcecast>;
+    using Gradient = py::array_t<T, py::array::c_style | py::array::forcecast>;
     const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     const index d = x.size();
     const index end = path.shape(0) - 1;
@@ -234,10 +234,9 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
         std::copy_n(at, d, path.mutable_data() + (k + 1) * d);
         const py::tuple both = fun(x.handle());
         value[k + 1] = both[0].template cast<T>();
-        const Gradient gradient{py::object(both[1])};
-        for (index j = 0; j < d; ++j) {
-            g[j] = gradient.at(j);
-        }
+        const py::object given = both[1];
+        const auto gradient = Gradient::check_(given) ? py::reinterpret_borrow<Gradient>(given) : Gradient(given);
+        std::copy_n(gradient.data(), d, g);
         if (!(within(at, d, bound) && within(g, d, bound) && within(value + k + 1, 1, bound))) {
             return {k + 1, static_cast<int>(Status::diverged)};
         }

@@ -7,10 +7,10 @@
 
 namespace gdfast {
 
-// |w| less t, with w's sign; 0 where there is nothing left of it.
-template <class T>
-T shrunk(T w, T t) {
-    return std::abs(w) <= t ? T(0) : w > 0 ? w - t : w + t;
+// |w| less t, with w's sign; 0 where there is nothing left of it. For numbers, or vectors of them.
+template <class V, class U>
+V shrunk(V w, U t) {
+    return ((w <= t) & (-w <= t)) ? V{} : w > 0 ? w - t : w + t;
 }
 
 // The least of the slopes of the objective at w, where that of the rest is g.

@@ -35,13 +35,14 @@ public:
     explicit RuleKernelsOf(const Rule<T> &rule) : rule_(rule) {}
 
     [[gnu::flatten]] void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const override {
-        const Rule<T> rule = rule_; // which no pointer aliases
+        const Rule<T> rule = rule_; // which no pointer aliases, nor these
+        const std::array<T, step_numbers> numbers = c;
         const Shape shape = state.shape;
         const index size = shape.size();
         for (index first = 0; first < size; first += shape.stride) {
             const index end = first + shape.d + (shape.fit_intercept ? 1 : 0);
             for (index j = first; j < end; ++j) {
-                state.params[j] = rule.step(state.params[j], g[j], state.slots + j, size, c.data());
+                state.params[j] = rule.step(state.params[j], g[j], state.slots + j, size, numbers.data());
             }
         }
     }

@@ -45,13 +45,12 @@ class Function:
         self.shape, self.dtype = x.shape, x.dtype
         self.narrow = x.dtype != np.float64
         self.apart = callable(jac)
-        self.calls = self.gradients = 0
+        self.gradients = self.differences = 0  # calls of jac, and of fun beside them
 
     def __call__(self, x: Array) -> tuple[Any, Array]:
         """The value and the gradient, in the dtype of x0."""
         try:
             if self.apart:
-                self.calls += 1
                 value = self.fun(x.copy())
                 if not isinstance(value, float):
                     value = _number(value)
@@ -72,18 +71,22 @@ class Function:
 
     def _both(self, x: Array) -> tuple[float, Array]:
         if self.jac is True:
-            self.calls += 1
             pair = self.fun(x.copy())
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise TypeError(
                     f"with jac=True fun must return a pair, the value and the gradient; it returned {pair!r}"
                 )
             return _number(pair[0]), self._gradient(pair[1], "the gradient from fun")
-        return self._value(x), _numerical_gradient(self._value, x.astype(np.float64))
+        return _number(self.fun(x.copy())), _numerical_gradient(self._value, x.astype(np.float64))
 
     def _value(self, x: Array) -> float:
-        self.calls += 1
+        self.differences += 1
         return _number(self.fun(x.copy()))
+
+    @property
+    def calls(self) -> int:
+        """How often fun was called."""
+        return self.gradients + self.differences
 
     def _gradient(self, gradient: Any, name: str) -> Array:
         g = np.asarray(gradient)
