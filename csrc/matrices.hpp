@@ -156,10 +156,10 @@ struct Csr {
     template <class F>
     void subtract(index i, const F &f, T *w) const {
         each_run(i, [&](auto j, auto x, auto size) {
-            T g[size];
-            const auto change = f(some<size>(x));
-            std::memcpy(g, &change, sizeof g);
-            unrolled<size>([&](auto l) { w[j[l]] -= g[l]; });
+            T change[size];
+            const auto found = f(some<size>(x));
+            std::memcpy(change, &found, sizeof change);
+            unrolled<size>([&](auto l) { w[j[l]] -= change[l]; }); // a vector of w would wait for all of its numbers
         });
     }
 

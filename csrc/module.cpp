@@ -18,8 +18,8 @@ namespace py = pybind11;
 namespace gdfast {
 namespace {
 
-// A C-contiguous array of numpy's, borrowed while it is an argument. (Each py::array_t makes an array before it is
-// given its own.)
+// A C-contiguous, aligned array of numpy's, borrowed while it is an argument. (Each py::array_t makes an array before
+// it is given its own.)
 template <class T>
 class Array {
 public:

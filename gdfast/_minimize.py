@@ -45,7 +45,8 @@ class Function:
         self.shape, self.dtype = x.shape, x.dtype
         self.narrow = x.dtype != np.float64
         self.apart = callable(jac)
-        self.gradients = self.differences = 0  # calls of jac, and of fun beside them
+        self.gradients = 0  # found, each with a call of fun
+        self.differences = 0  # what else fun was called for
 
     def __call__(self, x: Array) -> tuple[Any, Array]:
         """The value and the gradient, in the dtype of x0."""

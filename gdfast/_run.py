@@ -21,7 +21,7 @@ from gdfast.results import FitResult, History, StopReason, frozen
 from gdfast.targets import Coding
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
-WORK_IN_A_CALL = 1 << 24
+WORK_IN_A_CALL = 1 << 22
 
 Callback = Callable[[FitResult], Any]
 

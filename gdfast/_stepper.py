@@ -211,6 +211,6 @@ def _as_gradient(name: str, grad: Any, array: Array) -> Array:
     if g.shape != array.shape and not g.size == array.size == 1:
         raise ValueError(f"{name} has shape {g.shape}, its params have shape {array.shape}")
     with np.errstate(over="ignore"):
-        g = np.ascontiguousarray(g, array.dtype)
+        g = np.require(g, array.dtype, ["C_CONTIGUOUS", "ALIGNED"])
     check_finite(g, name, "the step was not made")
     return g.reshape(-1)

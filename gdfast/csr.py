@@ -326,7 +326,7 @@ def _known_as_canonical(X: Any, n: int, d: int) -> bool:
     """Whether the extension, if there is one, finds CSR's arrays as they should be; else NumPy looks why, or mends."""
     from gdfast import _backends  # which imports this module
 
-    if _backends.why_not("cpp") is not None:
+    if _backends.state("cpp") != "available":
         return False
     from gdfast._backends import _cpp
 

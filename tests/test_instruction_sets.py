@@ -174,14 +174,16 @@ for _ in range(2):
         print(error)
 print(gd.backends()["cpp"])
 print(gd.show_config().splitlines()[-3])
-print(gd.fit([[1.0]], [1.0], backend="numpy").backend)
+from scipy.sparse import csr_array
+for X in [[1.0]], csr_array([[1.0]]):
+    print(gd.fit(X, [1.0], backend="numpy").backend)
 """
     runs = ", ".join(RUNS if isa == "sse9" else ["baseline"])
     words = f"GDFAST_ISA={isa!r}: this processor and this build of gdfast run {runs}"
-    first, second, state, line, other = python(program, GDFAST_ISA=isa).splitlines()
+    first, second, state, line, *others = python(program, GDFAST_ISA=isa).splitlines()
     assert first == second == state == words
     assert re.fullmatch(rf"backend +cpp: {re.escape(words)}", line)
-    assert other == "numpy"
+    assert others == ["numpy", "numpy"]
 
 
 @pytest.mark.parametrize("isa", RUNS)

@@ -56,6 +56,16 @@ def test_the_gradient_may_be_the_params_themselves(name, backend):
     assert a.tobytes() == b.tobytes()
 
 
+def test_gradients_of_any_layout(backend):
+    w, expected, grads = np.ones(4), np.ones(4), np.arange(4.0)
+    unaligned = np.zeros(33, np.uint8)[1:].view(float)
+    unaligned[:] = grads
+    for layout in unaligned, grads.repeat(2)[::2], grads.astype(">f8"), grads.astype(int):
+        gd.Stepper("sgd", w, lr=0.5, backend=backend).step(layout)
+        gd.Stepper("sgd", expected, lr=0.5, backend=backend).step(grads)
+        assert w.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("name", optimizers.TABLE)
 def test_gradients_may_lie_in_the_params(name, backend):
     """In those of another array, or shifted by some: they count as they are before the step."""

@@ -86,10 +86,11 @@ def backends() -> dict[str, str]:
     >>> gd.backends()["numpy"]
     'available'
     """
-    return {name: _state(name) for name in TABLE}
+    return {name: state(name) for name in TABLE}
 
 
-def _state(name: str) -> str:
+def state(name: str) -> str:
+    """``"available"``, or why a backend is not."""
     try:
         return why_not(name) or "available"
     except BackendError as error:

@@ -295,7 +295,7 @@ def weight_of(rows, i):
 
 
 def find_values(kernels, rows, loss, first, end):
-    """The losses of the rows at visits first, ..., end - 1, at most CHUNK, times the weights."""
+    """The losses of the rows at visits first, ..., end - 1, at most CHUNK, times the weights. c has no meaning then."""
     p, lost, targets, weights = kernels.p, kernels.lost, kernels.targets, kernels.weights
     count = end - first
     for o in range(len(p)):
