@@ -91,8 +91,8 @@ inline void in_runs(index count, const F &f) {
 // Asks for what will be read soon.
 template <class T>
 inline void prefetch(const T *x) {
-    constexpr int for_reading = 0, second_cache = 2;
-    __builtin_prefetch(x, for_reading, second_cache);
+    constexpr int for_reading = 0, nearest_cache = 3;
+    __builtin_prefetch(x, for_reading, nearest_cache);
     asm volatile("" ::); // otherwise a function of nothing but prefetches is taken for one without effects
 }
 
