@@ -195,7 +195,7 @@ private:
         const T scale = scale_, shift = shift_; // which no pointer aliases
         for (index first = 0; first < shape_.size(); first += shape_.stride) {
             T *const w = params + first;
-            if (penalty_.l1 != 0) {
+            if (penalty_.l1 != 0) { // outside of the loop: without l1 seen is empty, and masked reads of it cost misses
                 std::transform(w, w + shape_.d, seen_.data() + first, w,
                                [shift](T w_j, T seen) { return shrunk(w_j, shift - seen); });
             }
