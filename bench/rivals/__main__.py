@@ -68,6 +68,8 @@ def main() -> int:
     warm_up = 0.0 if options.quick else None
     present = [rival for rival in RIVALS if rival.why_not() is None]
     report = Report(RIVALS, options.scale, rounds)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)  # before minutes are spent
     began = time.perf_counter()
 
     def say(name: str) -> None:
