@@ -199,13 +199,13 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
     if d > _MOST_COLUMNS:
         raise ValueError(f"{name} has {d} columns: at most {_MOST_COLUMNS} can be numbered")
     kind = float_dtype(X.dtype, name)
-    known = X.format == "csr" and _known_as_canonical(X, n, d)
+    shown = name
     if X.format != "csr":
         _check_other_format(X, name)
-        X = X.tocsr()
-        _check_compressed(X, f"{name}.tocsr()", "row", n, "columns", d)
-    elif not known:
-        _check_compressed(X, name, "row", n, "columns", d)
+        X, shown = X.tocsr(), f"{name}.tocsr()"
+    known = _known_as_canonical(X, n, d)
+    if not known:
+        _check_compressed(X, shown, "row", n, "columns", d)
     indptr = X.indptr.astype(np.int64, copy=False)
     data, indices = X.data[: indptr[-1]], X.indices[: indptr[-1]]
     if not (known or _is_canonical(indptr, indices, data)):
