@@ -15,8 +15,9 @@ using index = std::ptrdiff_t;
 constexpr index lanes = 8;
 constexpr index block = 256;
 constexpr index rows_ahead = 32; // so many rows after those in turn are known, so that they can be fetched meanwhile
-constexpr index rounds = 6;
+constexpr index rounds = 8;
 constexpr index smallest_domain = 64;
+constexpr index lefts = 4; // the left halves of the shuffle are a multiple
 
 namespace detail {
 
@@ -85,7 +86,7 @@ public:
         network_.right_bits = std::max(bits - bits / 2, bits - std::min(bits, 16u)); // at most 2**16 left halves
         const index right_halves = index(1) << network_.right_bits;
         network_.right_mask = static_cast<std::uint32_t>(right_halves - 1);
-        network_.left_halves = static_cast<std::uint32_t>((most - 1) / right_halves + 1);
+        network_.left_halves = static_cast<std::uint32_t>(((most - 1) / right_halves / lefts + 1) * lefts);
         for (index r = 0; shuffled_ && r < rounds; ++r) {
             network_.keys[r] = static_cast<std::uint32_t>(keys[r]);
         }

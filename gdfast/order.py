@@ -32,8 +32,9 @@ These are the steps one after the other, up to rounding; what a step waits for i
 pairs of a left and a right half, i = left 2^bits + right. In turn a half is scrambled, with the round's key, to 32
 bits. Of the right one's, the high 16 times the number of left halves, shifted down by 16, is added to the left half,
 modulo that number; of the left one's, the high ``bits`` are xored to the right half. There are as many pairs as rows,
-made up to a whole number of left halves (and at least SMALLEST: fewer favour some orders): a position that lands
-outside goes on until it lands below n. The keys come from (seed, epoch) by splitmix64.
+and at least SMALLEST, made up so that the left halves are a multiple of LEFTS: a position that lands outside goes on
+until it lands below n. An odd number of left halves would make even permutations alone, and fewer rounds, pairs or left
+halves favour some neighbours. The keys come from (seed, epoch) by splitmix64.
 It needs no memory, and any position can be asked for on its own.
 
 No operation here or in a formula is anything but an IEEE-754 addition, subtraction, multiplication, division or square
@@ -49,8 +50,9 @@ from numpy.typing import NDArray
 LANES = 8
 BLOCK = 256
 GROUP = 4
-ROUNDS = 6
+ROUNDS = 8
 SMALLEST = 64
+LEFTS = 4
 # Few enough numbers for the cache, and enough for two of numpy's threads not to wait for each other between its calls.
 AT_ONCE = 1 << 18
 
@@ -156,7 +158,7 @@ def round_keys(seed: int, epochs: range) -> NDArray[np.uint64]:
     --------
     >>> from gdfast import order
     >>> order.round_keys(seed=0, epochs=range(2)).shape
-    (2, 6)
+    (2, 8)
     """
     epoch = np.arange(epochs.start, epochs.stop, dtype=np.int64).astype(np.uint64)
     start = mix(mix(np.array([seed], np.uint64) + _GOLDEN) + (epoch + np.uint64(1)) * _GOLDEN)
@@ -190,7 +192,7 @@ def halves(n: int) -> tuple[np.uint32, np.uint32, np.uint64]:
         bits += 1
     right = max(bits - bits // 2, bits - 16)  # at most 2**16 left halves
     return (
-        np.uint32(((pairs - 1) >> right) + 1),
+        np.uint32((((pairs - 1) >> right) // LEFTS + 1) * LEFTS),
         np.uint32(right),
         np.uint64((1 << right) - 1),
     )

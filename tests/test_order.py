@@ -154,7 +154,7 @@ def plain_visit(i, keys, n):
     pairs = max(n, 64)
     needed = (pairs - 1).bit_length()
     bits = max((needed + 1) // 2, needed - 16)
-    lefts = -(-pairs // 2**bits)
+    lefts = 4 * -(-pairs // (4 * 2**bits))
 
     def scrambled(half, key):
         z = (half + key) * 0x7FEB352D % 2**32
@@ -213,21 +213,54 @@ def surprise(counts, degrees):
     return (chi2 - degrees) / np.sqrt(2 * degrees)
 
 
-def many_orders(n):
-    return np.concatenate([epochs_of(n, epochs=200, seed=seed) for seed in range(50)])
+def many_orders(n, epochs):
+    """The orders of the first epochs, (epochs, n): `order.visit` of all epochs at once."""
+    keys = order.round_keys(2024, range(epochs)).astype(np.uint32).T[:, :, None]
+    network = order.halves(n)
+    pairs = int(network[0]) << int(network[1])
+    passed = order.feistel(np.arange(pairs, dtype=np.uint64)[None], keys, *network).astype(np.int64)
+    rows = passed[:, :n]
+    while (rows >= n).any():
+        rows = np.where(rows < n, rows, np.take_along_axis(passed, rows, axis=1))
+    return rows
+
+
+def test_many_orders_are_the_orders_of_the_epochs():
+    for n in (2, 64, 65, 200):
+        assert many_orders(n, 5).tolist() == [e.tolist() for e in epochs_of(n, 5, seed=2024)]
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])
 def test_small_shuffles_are_uniform_over_the_permutations(n):
-    _, counts = np.unique(many_orders(n), axis=0, return_counts=True)
+    _, counts = np.unique(many_orders(n, 10_000), axis=0, return_counts=True)
     assert len(counts) == np.prod(range(1, n + 1))
     assert surprise(counts, len(counts) - 1) < 5
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7, 9, 33, 100])
-def test_every_row_is_equally_likely_at_every_position(n):
-    counts = np.array([np.bincount(column, minlength=n) for column in many_orders(n).T])
-    assert surprise(counts, (n - 1) ** 2) < 5
+@pytest.mark.parametrize("n", range(2, 201))
+def test_positions_and_pairs_of_positions_are_uniform(n):
+    """Chi-square over the row at each position, over two rows at a pair of positions, and over how far rows that are
+    visited one after the other stand apart; and as many odd permutations as even ones."""
+    rows = many_orders(n, 2000)
+    at_position = np.array([np.bincount(column, minlength=n) for column in rows.T])
+    assert surprise(at_position, (n - 1) ** 2) < 5
+    for i, j in ((0, 1), (0, n - 1), (n // 2 - 1, n // 2)):
+        together = np.bincount(rows[:, i] * n + rows[:, j], minlength=n * n).reshape(n, n)
+        assert surprise(together[~np.eye(n, dtype=bool)], n * (n - 1) - 1) < 5
+    if n > 2:
+        apart = np.bincount((np.diff(rows, axis=1) % n).ravel(), minlength=n)[1:]
+        assert surprise(apart, n - 2) < 5
+    later = np.arange(n)[:, None] < np.arange(n)
+    some = rows[:400].astype(np.uint8)
+    odd = [np.count_nonzero((row[:, None] > row) & later) % 2 for row in some]
+    assert abs(np.mean(odd) - 0.5) < 0.125  # five standard deviations
+
+
+@pytest.mark.parametrize("n", [257, 300, 320])
+def test_neighbours_of_more_rows_are_uniform(n):
+    rows = many_orders(n, 20_000)
+    apart = np.bincount((np.diff(rows, axis=1) % n).ravel(), minlength=n)[1:]
+    assert surprise(apart, n - 2) < 5
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 255, 256, 257, 600])

@@ -263,6 +263,8 @@ def visit(kernels, keys, n, first, end):
             np.uint32(keys[3]),
             np.uint32(keys[4]),
             np.uint32(keys[5]),
+            np.uint32(keys[6]),
+            np.uint32(keys[7]),
         )
         for at in range(count):
             visited[at] = np.int64(order.feistel(np.uint64(first + at), key, lefts, bits, mask))
