@@ -3,10 +3,8 @@
 import dataclasses
 import math
 import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,6 +12,8 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _text
 from gdfast._fit import fit
+from gdfast._threads import in_threads, stopped_by
+from gdfast._warnings import Kept, kept, warn
 from gdfast.checks import check_int, check_number
 from gdfast.errors import DivergenceError
 from gdfast.optimizers import Optimizer, for_data
@@ -138,7 +138,8 @@ def compare(
     Warns
     -----
     RuntimeWarning
-        For each fit that diverged, with the reason and what to do; and what the fits warn of, after their labels.
+        For each fit that diverged, with the reason and what to do; and what the fits warn of, after their labels. What
+        a callback warns of is shown as it comes.
 
     References
     ----------
@@ -156,47 +157,63 @@ def compare(
         raise TypeError("optimizer is an argument of fit: name all to compare in `optimizers`")
     records = _labelled(optimizers, fit_options.get("lr"))
     threads = _backends.default_threads() if threads is None else check_int("threads", threads, 1)
+    callback = fit_options.get("callback")
+    if callable(callback):
+        fit_options["callback"] = _warning_at_once(callback)
+    _backends.find(fit_options.get("backend"))  # warns here, in the user's thread, if at all
     each = max(1, threads // len(records))
+    stopped = threading.Event()
 
-    heard: dict[str, list[tuple[str, type[Warning]]]] = {label: [] for label in records}
-    thread = threading.local()
-
-    def run(label: str) -> FitResult:
-        thread.heard = heard[label]
+    def run(fitted: _Fit) -> None:
         try:
-            return fit(X, y, optimizer=records[label], threads=each, **fit_options)
+            with kept(fitted.warned), stopped_by(stopped):
+                fitted.result = fit(X, y, optimizer=fitted.optimizer, threads=each, **fit_options)
         except DivergenceError as error:
-            thread.heard.append((str(error), RuntimeWarning))
-            return cast(FitResult, error.result)
+            fitted.warned.append((str(error), RuntimeWarning))
+            fitted.result = cast(FitResult, error.result)
         except Exception as error:
-            error.add_note(f"in the fit {label!r}")
+            error.add_note(f"in the fit {fitted.label!r}")
+            fitted.error = error
+        except BaseException:  # Ctrl-C, or a callback ends the process: nobody waits for the others
+            stopped.set()
             raise
 
-    with _warnings_kept(thread), ThreadPoolExecutor(min(threads, len(records))) as pool:
-        results = dict(zip(records, pool.map(run, records), strict=True))
-    for label, warned in heard.items():
-        for message, category in warned:
-            warnings.warn(f"{label}: {message}", category, stacklevel=2)
-    return Comparison(results)
+    fits = [_Fit(label, optimizer) for label, optimizer in records.items()]
+    try:
+        in_threads(lambda fitted: fitted.context.run(run, fitted), fits, threads)
+    except BaseException:
+        stopped.set()
+        raise
+    for fitted in fits:
+        if fitted.error is not None:
+            raise fitted.error
+    for fitted in fits:
+        for message, category in fitted.warned:
+            warn(f"{fitted.label}: {message}", category)
+    return Comparison({fitted.label: cast(FitResult, fitted.result) for fitted in fits})
 
 
-@contextmanager
-def _warnings_kept(thread: threading.local) -> Iterator[None]:
-    """Append what a thread warns of to its list ``thread.heard``; threads without one warn as ever."""
+@dataclasses.dataclass
+class _Fit:
+    """One of the fits: what it is of, and what came of it."""
 
-    def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if hasattr(thread, "heard"):
-            thread.heard.append((str(message), category))
-        else:
-            show(message, category, *where, **more)
+    label: str
+    optimizer: str | Optimizer
+    # The caller's, which other threads do not see by themselves: of NumPy's errstate, for instance.
+    context: Context = dataclasses.field(default_factory=copy_context)
+    warned: Kept = dataclasses.field(default_factory=list)
+    result: FitResult | None = None
+    error: Exception | None = None
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        show, warnings.showwarning = warnings.showwarning, keep
-        try:
-            yield
-        finally:
-            warnings.showwarning = show
+
+def _warning_at_once(callback: Callable[[FitResult], Any]) -> Callable[[FitResult], Any]:
+    """The callback, in which fits are the user's own again: what they warn of is not that of the fit around it."""
+
+    def call(result: FitResult) -> Any:
+        with kept(None):
+            return callback(result)
+
+    return call
 
 
 def _labelled(given: Any, lr: Any) -> dict[str, str | Optimizer]:

@@ -1,7 +1,6 @@
 """`fit`: arguments -> problem -> backend -> result."""
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
 from gdfast._run import Callback, Continued, Patience, Run, model_loss
 from gdfast._scaling import Scaling
+from gdfast._warnings import warn
 from gdfast.checks import check_flag, check_int, check_number, check_representable
 from gdfast.csr import Csr
 from gdfast.losses import Loss
@@ -416,7 +416,7 @@ def begin(
 
 
 def finish(run: Run, options: Options) -> FitResult:
-    """Run the epochs. To be called from a public function with one decorator, whose caller a warning names."""
+    """Run the epochs, and warn if they have not brought the loss down."""
     dtype = run.problem.dtype
     watched = Patience(options.patience, 0.0 if options.batch_size is None else options.tol)
     stop_reason = run.all_epochs(options.epochs, watched, options.callback, options.progress)
@@ -433,11 +433,7 @@ def finish(run: Run, options: Options) -> FitResult:
         start, end = max(first, run.reference) + before, last + after
         if run.reference > 0 and end > (1.5 if run.problem.full_batch else 10) * start:
             penalised = ", penalties included" if after > 0 else ""
-            warnings.warn(
-                f"the loss rose from {first + before:.3g} to {end:.3g}{penalised}: {run.advice()}",
-                RuntimeWarning,
-                stacklevel=4,  # past the public function and its decorator
-            )
+            warn(f"the loss rose from {first + before:.3g} to {end:.3g}{penalised}: {run.advice()}")
     return result
 
 

@@ -2,11 +2,11 @@
 
 import functools
 import sys
-import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from gdfast import _backends
+from gdfast._warnings import warn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,11 +35,9 @@ def standard(function: Callable[P, R]) -> Callable[P, R]:
                 return function(*args, **kwargs)
             finally:
                 _core.set_float_mode(mode)
-        warnings.warn(
+        warn(
             "a library in this process flushes denormals to zero, so results with numbers below 1e-307 may differ "
-            "from those elsewhere; gdfast's C++ extension would prevent that",
-            RuntimeWarning,
-            stacklevel=2,
+            "from those elsewhere; gdfast's C++ extension would prevent that"
         )
         return function(*args, **kwargs)
 

@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -14,6 +13,7 @@ from gdfast import _backends, _rates, optimizers
 from gdfast._floats import standard
 from gdfast._rates import Pace
 from gdfast._run import stops
+from gdfast._warnings import warn
 from gdfast.checks import check_int, check_number
 from gdfast.errors import DivergenceError
 from gdfast.matrices import all_within, as_point
@@ -301,11 +301,7 @@ def minimize(
     if end - begin > ROUNDING * (abs(begin) + abs(end)):
         highest = _highest_rate(pace, made)
         stable = _stable_rate(record, path[: made + 1], values[: made + 1], function, highest)
-        warnings.warn(
-            f"f rose from {begin:.6g} to {end:.6g}: {_advice(record, stable, highest)}",
-            RuntimeWarning,
-            stacklevel=3,  # past the decorator, to the caller
-        )
+        warn(f"f rose from {begin:.6g} to {end:.6g}: {_advice(record, stable, highest)}")
     return result(status, made)
 
 
@@ -427,7 +423,7 @@ def scipy_method(
                 raise ValueError(f"{type(record).__name__} takes no {name}")
         if unknown:
             names = ", ".join(unknown)
-            warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=3)
+            warn(f"Unknown solver options: {names}", OptimizeWarning)
         value = (lambda x: fun(x, *args)) if args else fun
         gradient = (lambda x: jac(x, *args)) if args and jac is not None else jac
         try:

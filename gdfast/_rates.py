@@ -8,6 +8,7 @@ import numpy as np
 
 from gdfast import order
 from gdfast._backends import Backend
+from gdfast._threads import check_stopped
 from gdfast.checks import check_representable, record_of
 from gdfast.csr import Csr
 from gdfast.elementary import log, where
@@ -285,6 +286,7 @@ def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> f
             or (k > 16 and eigenvalue - previous <= settled * eigenvalue)
         ):
             break
+        check_stopped()
         v = backend.total(quadratic, v / length)[0] / dtype.type(n)
     return eigenvalue
 

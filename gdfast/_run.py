@@ -12,6 +12,7 @@ import numpy as np
 from gdfast import _rates, order
 from gdfast._backends import Backend
 from gdfast._scaling import Scaling
+from gdfast._threads import check_stopped
 from gdfast.errors import DivergenceError
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
@@ -110,6 +111,7 @@ class Run:
         at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // work)
         with _bar(epochs) if progress else nullcontext() as show:
             while self.done < epochs:
+                check_stopped()
                 first = self.done
                 steps = self.state.steps
                 start = None if self.held_out is None else self.state.params.copy()

@@ -3,30 +3,59 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_stopped: ContextVar[threading.Event | None] = ContextVar("_stopped", default=None)
 
 
-def in_threads(work: Callable[[slice], None], parts: list[slice], threads: int) -> None:
-    """Call work on each part, on up to so many threads, the calling one included, and wait for them all."""
+@contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Within this block `check_stopped` heeds the event: Ctrl-C reaches the main thread alone."""
+    token = _stopped.set(event)
+    try:
+        yield
+    finally:
+        _stopped.reset(token)
+
+
+def check_stopped() -> None:
+    """Raise `CancelledError` if nobody waits for what this thread does; to be called between long calls."""
+    event = _stopped.get()
+    if event is not None and event.is_set():
+        raise CancelledError
+
+
+def in_threads(work: Callable[[T], None], parts: Sequence[T], threads: int) -> None:
+    """Call work on each part, on up to so many threads, the calling one included, and wait for them all.
+
+    After an error no other part is begun.
+    """
     left = deque(parts)
 
     def share() -> None:
-        while True:
-            try:
-                part = left.popleft()
-            except IndexError:
-                return
-            work(part)
+        try:
+            while True:
+                try:
+                    part = left.popleft()
+                except IndexError:
+                    return
+                check_stopped()
+                work(part)
+        except BaseException:
+            left.clear()
+            raise
 
     helpers = min(threads, len(parts)) - 1
     if helpers > 0:
-        try:
-            _pool(os.getpid()).run(share, helpers)
-        finally:
-            left.clear()
+        _pool(os.getpid()).run(share, helpers)
     else:
         share()
 
@@ -41,20 +70,27 @@ class _Pool:
         self._asked = 0  # helpers, by the calls under way
 
     def run(self, function: Callable[[], None], helpers: int) -> None:
-        """Call the function here and in each helper that comes before it returns; wait for no others."""
+        """Call the function here and in each helper that comes before it returns; wait for no others.
+
+        Ctrl-C waits for nobody: what a helper still does goes to arrays that no one will look at.
+        """
         with self._lock:
             self._asked += helpers
             self._start()
         calls: list[Future[None]] = [Future() for _ in range(helpers)]
         for call in calls:
             self._calls.put((call, function))
+        interrupted = False
         try:
             function()
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
         finally:
             begun = [call for call in calls if not call.cancel()]
-            errors = [call.exception() for call in begun]
             with self._lock:
                 self._asked -= helpers
+            errors = [] if interrupted else [call.exception() for call in begun]
         for error in errors:
             if error is not None:
                 raise error

@@ -13,7 +13,6 @@ loss, in which ``"squared_error"`` is (p - y)^2 / 2, and alpha times the penalty
 """
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral
@@ -24,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import losses, order
 from gdfast._fit import fit, partial
+from gdfast._warnings import warn
 from gdfast.checks import check_flag, check_int, check_number, choose, unknown
 from gdfast.losses import Loss
 from gdfast.matrices import as_vector
@@ -191,11 +191,10 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         )
         self._keep(result, None)
         if result.stop_reason == "epochs" and self.tol is not None:
-            warnings.warn(
+            warn(
                 f"max_iter={epochs} was reached before tol={self.tol}: increase max_iter, or bring the features to one "
                 "scale, as standardize=True does",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 

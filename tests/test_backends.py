@@ -19,7 +19,7 @@ MODULES = {
 }
 # From the ground up: a module imports from its own layer and those below.
 LAYERS = [
-    ["_core", "_text", "_threads", "checks", "elementary", "errors", "order"],
+    ["_core", "_text", "_threads", "_warnings", "checks", "elementary", "errors", "order"],
     ["csr", "losses", "schedules"],
     ["matrices", "optimizers", "penalties", "problem", "targets"],
     ["_backends"],

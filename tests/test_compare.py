@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 import threading
 import warnings
 
@@ -190,39 +191,98 @@ def test_a_fit_that_diverged_is_there(threads):
     assert c["good"].digest == gd.fit(X, y, standardize=True, epochs=10).digest
 
 
+RISING = gd.SGD(lr=0.6)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_warnings_have_the_label_of_their_fit(threads):
-    def callback(r):
-        if r.n_epochs == 2 and isinstance(r.optimizer, gd.Adam):
-            warnings.warn("of mine", UserWarning, stacklevel=1)
-
-    rising = gd.SGD(lr=0.6)
-    options = {"standardize": True, "epochs": 10, "callback": callback}
     with pytest.warns(RuntimeWarning, match="the loss rose") as alone:
-        gd.fit(X, y, optimizer=rising, **options)
-    with pytest.warns((RuntimeWarning, UserWarning)) as warned:
-        c = compare(
-            {"a": rising, "b": "adam", "c": gd.SGD(lr=0.6)}, threads=threads, callback=callback
-        )
+        gd.fit(X, y, optimizer=RISING, standardize=True, epochs=10)
+    with pytest.warns(RuntimeWarning) as warned:
+        c = compare({"a": RISING, "b": "adam", "c": gd.SGD(lr=0.6)}, threads=threads)
     rose = str(alone[0].message)
-    assert [str(w.message) for w in warned] == [f"a: {rose}", "b: of mine", f"c: {rose}"]
-    assert [w.category for w in warned] == [RuntimeWarning, UserWarning, RuntimeWarning]
+    assert [str(w.message) for w in warned] == [f"a: {rose}", f"c: {rose}"]
     assert {w.filename for w in warned} == {__file__}
     assert [r.stop_reason for r in c.values()] == 3 * ["epochs"]
 
 
-def test_threads_beside_the_fits_warn_as_ever():
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_callback_warns_of_is_its_own(threads):
+    def callback(r):
+        if r.n_epochs == 2:
+            warnings.warn("of mine", UserWarning, stacklevel=1)
+            with pytest.warns(RuntimeWarning, match=r"^the loss rose"):
+                gd.fit(X, y, optimizer=RISING, standardize=True, epochs=10)
+
+    with pytest.warns(UserWarning, match="^of mine$") as warned:
+        c = compare(["adam"], threads=threads, callback=callback, epochs=3)
+    assert len(warned) == 1
+    assert c["Adam"].n_epochs == 3
+
+
+def test_the_process_warns_as_ever():
+    """While several threads compare, the filters stay, and so does how warnings are shown."""
+    shown, filters = warnings.showwarning, list(warnings.filters)
+    started = threading.Barrier(4)
+    seen = []
+
     def callback(r):
         if r.n_epochs == 1:
-            beside = threading.Thread(target=warnings.warn, args=("of another thread",))
-            beside.start()
-            beside.join()
+            started.wait(30)
+            seen.append((warnings.showwarning is shown, warnings.filters == filters))
 
-    before = warnings.showwarning
-    with pytest.warns(UserWarning, match="^of another thread$") as warned:
-        compare(["sgd"], callback=callback)
-    assert len(warned) == 1
-    assert warnings.showwarning is before
+    def run():
+        gd.compare(X, y, ["sgd"], callback=callback, epochs=5)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == 4 * [(True, True)]
+    assert warnings.showwarning is shown
+    assert warnings.filters == filters
+
+
+def test_the_callers_context_holds_in_each_fit():
+    def callback(r):
+        assert np.geterr()["divide"] == "raise"
+
+    with np.errstate(divide="raise"):
+        compare(["sgd", "adam", "adamw"], threads=2, epochs=1, callback=callback)
+
+
+# Ctrl-C
+
+INTERRUPTED = """
+import os, signal, threading, time
+import numpy as np
+import gdfast as gd
+
+X = np.arange(600.0).reshape(200, 3) % 7
+fits = {"a": "sgd", "b": gd.Adam(lr=1e-9), "c": gd.SGD(lr=1e-9)}
+options = dict(epochs=3_000_000, batch_size=BATCH_SIZE, backend=BACKEND)
+gd.compare(X, X[:, 0], fits, **options | {"epochs": 2})
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+begin = time.monotonic()
+try:
+    gd.compare(X, X[:, 0], fits, threads=3, **options)
+except KeyboardInterrupt:
+    waited = time.monotonic() - begin - 0.5
+time.sleep(0.2)
+used = time.process_time()
+time.sleep(0.2)
+print(waited, time.process_time() - used)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a process")
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_ctrl_c_ends_all_fits(python, backend, batch_size):
+    program = INTERRUPTED.replace("BATCH_SIZE", repr(batch_size)).replace("BACKEND", repr(backend))
+    waited, used = map(float, python(program).split())
+    assert waited < 1  # a loaded machine wakes no thread at once
+    assert used < 0.1
 
 
 # The table

@@ -4,10 +4,10 @@ import importlib
 import importlib.util
 import os
 import sys
-import warnings
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
+from gdfast._warnings import warn
 from gdfast.checks import unknown
 from gdfast.errors import BackendError
 from gdfast.losses import Loss
@@ -122,10 +122,8 @@ def _module(name: str) -> Backend:
 def _best() -> str:
     best = next(name for name in TABLE if why_not(name) is None)
     if best != "cpp":
-        warnings.warn(
-            f"gdfast uses the {best} backend: {why_not('cpp')}. To be silent, choose a backend by name.",
-            RuntimeWarning,
-            stacklevel=5,  # past `find`, `fit` and its decorator
+        warn(
+            f"gdfast uses the {best} backend: {why_not('cpp')}. To be silent, choose a backend by name."
         )
     return best
 

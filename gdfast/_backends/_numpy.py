@@ -8,7 +8,7 @@ import numpy as np
 from gdfast import elementary, losses, optimizers, order, penalties
 from gdfast._backends import _loops
 from gdfast._backends._groups import step_groups
-from gdfast._threads import in_threads
+from gdfast._threads import check_stopped, in_threads
 from gdfast.csr import Csr
 from gdfast.matrices import Rows, all_within
 from gdfast.problem import Array, Log, Problem, State, cast
@@ -115,6 +115,7 @@ class Numpy:
         if isinstance(rows.X, Csr):
             lazy = Lazy(penalty, outputs, params)
             for first in range(0, n, batch_size):
+                check_stopped()
                 steps += 1
                 lazy.step(
                     take(rows, order_of_rows[first : first + batch_size]),
@@ -141,6 +142,7 @@ class Numpy:
         if optimizers.plain(rule) and penalty.l1 == 0 and penalty.l2 == 0:
             grouped = n - n % order.GROUP
         for first in range(0, grouped, order.BLOCK):
+            check_stopped()
             part = slice(first, min(first + order.BLOCK, grouped))
             last = step_groups(
                 take(rows, order_of_rows[part]),
@@ -249,6 +251,7 @@ class Numpy:
         c: Any,
     ) -> None:
         """One update of the params, the weights with their penalty."""
+        check_stopped()
         if penalty.l1 == 0 and fit_intercept:
             self.step(rule, params, grad, slots, c)
             return
