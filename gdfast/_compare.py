@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _text
 from gdfast._fit import fit
+from gdfast._floats import standard
 from gdfast._threads import in_threads, stopped_by
 from gdfast._warnings import Kept, kept, warn
 from gdfast.checks import check_int, check_number
@@ -98,6 +99,7 @@ class Comparison(Mapping[str, FitResult]):
         return self.text()
 
 
+@standard
 def compare(
     X: ArrayLike,
     y: ArrayLike,

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from gdfast import _backends
-from gdfast._floats import denormals_kept
+from gdfast._floats import denormals_kept, rounding
 
 
 def show_config() -> str:
@@ -47,7 +47,8 @@ def config() -> dict[str, Any]:
 
         extension["extension"] = _core.build
         extension["instructions"] = f"{_cpp.ISA} of {', '.join(_isa.built())}"
-    flushed = "flushed to zero by another library in this process"
+    altered = ", as another library in this process has it"
+    denormals, rounded = denormals_kept(), rounding()
     threads, source = _backends.threads_and_source()
     return {
         "gdfast": metadata.version("gdfast"),
@@ -57,6 +58,7 @@ def config() -> dict[str, Any]:
         **extension,
         "GDFAST_BACKEND": os.environ.get("GDFAST_BACKEND") or "not set",
         "threads": f"{threads} {source}",
-        "denormals": "kept" if denormals_kept() else flushed,
+        "denormals": "kept" if denormals else f"flushed to zero{altered}",
+        "rounding": rounded if rounded == "to nearest" else f"{rounded}{altered}",
         "backends": backends,
     }

@@ -71,6 +71,7 @@ class Stepper:
     array([2. , 1.5])
     """
 
+    @standard
     def __init__(
         self,
         optimizer: str | Optimizer,
@@ -114,6 +115,7 @@ class Stepper:
         return self._params
 
     @property
+    @standard
     def lr(self) -> float:
         """The rate of the next step's epoch: its first, where the schedule counts steps."""
         return self._pace.rate(self.n_steps // self._steps_per_epoch)
@@ -165,6 +167,7 @@ class Stepper:
                     + (advice or "try a smaller lr, or clip the gradient")
                 )
 
+    @standard
     def heed(self, loss: float) -> None:
         """Tell the loss of an epoch to a schedule that depends on it (`Adaptive`, `ReduceOnPlateau`).
 

@@ -11,6 +11,8 @@ from functools import cache
 from queue import SimpleQueue
 from typing import TypeVar
 
+from gdfast._floats import standard
+
 T = TypeVar("T")
 
 _stopped: ContextVar[threading.Event | None] = ContextVar("_stopped", default=None)
@@ -108,7 +110,7 @@ class _Pool:
             call, function = self._calls.get()
             if call.set_running_or_notify_cancel():
                 try:
-                    function()
+                    standard(function)()  # each thread has a floating-point mode of its own
                 except BaseException as error:
                     call.set_exception(error)
                 else:

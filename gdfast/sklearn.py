@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import losses, order
 from gdfast._fit import fit, partial
+from gdfast._floats import standard
 from gdfast._warnings import warn
 from gdfast.checks import check_flag, check_int, check_number, choose, unknown
 from gdfast.losses import Loss
@@ -123,6 +124,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         self.backend = backend
         self.verbose = verbose
 
+    @standard
     def fit(
         self,
         X: Any,
@@ -198,6 +200,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
             )
         return self
 
+    @standard
     def _epoch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> Self:
         """Run one epoch over some of the rows, from where the last one ended."""
         for name in ("early_stopping", "standardize"):

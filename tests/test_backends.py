@@ -19,13 +19,22 @@ MODULES = {
 }
 # From the ground up: a module imports from its own layer and those below.
 LAYERS = [
-    ["_core", "_text", "_threads", "_warnings", "checks", "elementary", "errors", "order"],
+    [
+        "_core",
+        "_floats",
+        "_text",
+        "_threads",
+        "_warnings",
+        "checks",
+        "elementary",
+        "errors",
+        "order",
+    ],
     ["csr", "losses", "schedules"],
     ["matrices", "optimizers", "penalties", "problem", "targets"],
     ["_backends"],
     [
         "_fit",
-        "_floats",
         "_minimize",
         "_rates",
         "_run",
