@@ -119,8 +119,8 @@ def compare(
     optimizers : mapping of str to str or record, or sequence of str or record
         What to compare, with labels; without, labels are made from what tells the records apart.
     threads : int, optional
-        How many threads in all: the fits run side by side. The processors at hand by default. The results do not
-        depend on it.
+        How many threads in all: the fits run side by side. By default as many as `gdfast.fit` may use. The results do
+        not depend on it.
     **fit_options
         All other options are those of `gdfast.fit`: ``batch_size``, ``epochs``, ``validation``, ... With several
         threads a ``callback`` is called by several fits at once, and ``progress`` shows several bars, without labels.

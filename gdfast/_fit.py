@@ -174,7 +174,7 @@ def fit(
         Default: the variable GDFAST_BACKEND, or the best available.
     threads : int, optional
         At most this many, where the work is worth them. Default: the variable GDFAST_THREADS, or the processors that
-        this process may run on.
+        this process may run on, by a container's quota too; at most OMP_NUM_THREADS, which joblib sets in its workers.
 
     Returns
     -------

@@ -1,5 +1,6 @@
 """Work shared between threads, by the backends in Python; csrc/threads.hpp has the same."""
 
+import math
 import os
 import threading
 from collections import deque
@@ -8,12 +9,50 @@ from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path, PurePosixPath
 from queue import SimpleQueue
 from typing import TypeVar
 
 from gdfast._floats import standard
 
 T = TypeVar("T")
+
+
+@cache
+def quota(root: Path = Path("/")) -> int | None:
+    """How many processors' time this process may use by its cgroups, as of a container; None if no limit is found."""
+    return max(1, math.ceil(min(limits))) if (limits := list(_quotas(root))) else None
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The limits of the process's cgroups and of those around them, as numbers of processors.
+
+    A container may see the paths of its host, or its own folder in their place: files that are not there are passed.
+    """
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        group = PurePosixPath(path.lstrip("/"))
+        for within in (group, *group.parents):
+            if not controllers:  # version 2
+                given, _, period = _text(root / "sys/fs/cgroup" / within / "cpu.max").partition(" ")
+            elif "cpu" in controllers.split(","):
+                folder = root / "sys/fs/cgroup/cpu" / within
+                given, period = (
+                    _text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")
+                )
+            else:
+                continue
+            if given.strip().isdecimal() and period.strip().isdecimal():  # else "max", or -1
+                yield int(given) / int(period)
+
+
+def _text(path: Path) -> str:
+    """What a file of the system holds; nothing, where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
 
 _stopped: ContextVar[threading.Event | None] = ContextVar("_stopped", default=None)
 

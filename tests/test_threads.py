@@ -4,12 +4,13 @@ import os
 import textwrap
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
 import gdfast as gd
 from gdfast import _backends
-from gdfast._threads import in_threads
+from gdfast._threads import in_threads, quota
 from gdfast.problem import useful_threads
 
 TASKS = Path("/proc/self/task")  # this process's threads, on Linux
@@ -245,8 +246,21 @@ def test_small_work_stays_on_one():
     assert useful_threads(4, 1000, 10, 100) == 4
 
 
-def test_the_variable(monkeypatch):
-    monkeypatch.delenv("GDFAST_THREADS", raising=False)
+@pytest.fixture
+def untold(monkeypatch):
+    """Let no variable and no quota say how many threads there are."""
+    for name in ("GDFAST_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(_backends, "quota", lambda: None)
+
+
+@pytest.fixture
+def eight_processors(monkeypatch, untold):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 8, raising=False)
+
+
+def test_the_variable(monkeypatch, untold):
     at_hand = _backends.default_threads()
     assert 1 <= at_hand <= os.cpu_count()
     assert f"{at_hand} processors at hand" in gd.show_config()
@@ -255,6 +269,82 @@ def test_the_variable(monkeypatch):
     monkeypatch.setenv("GDFAST_THREADS", "7")
     assert _backends.default_threads() == 7
     assert "7 from the variable GDFAST_THREADS" in gd.show_config()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert _backends.default_threads() == 7
+
+
+@pytest.mark.parametrize(
+    ("told", "threads"),
+    [("1", 1), ("3", 3), ("8", 8), ("9", 8), ("2,4", 2), (" 2 ", 2), ("0", 8), ("all", 8), ("", 8)],
+)
+def test_what_openmp_is_told_is_a_limit(monkeypatch, eight_processors, told, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert _backends.default_threads() == threads
+    source = "processors at hand" if threads == 8 else "from the variable OMP_NUM_THREADS"
+    assert f"{threads} {source}" in gd.show_config()
+
+
+def test_the_workers_of_joblib_share_the_processors(untold):
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        told = joblib.Parallel()(joblib.delayed(_backends.default_threads)() for _ in range(2))
+    assert set(told) == {max(1, joblib.cpu_count() // 2)}
+
+
+# The files of a process in a container, and how many processors it may use.
+CGROUPS = {
+    "none": ({}, None),
+    "version 2": ({"proc/self/cgroup": "0::/\n", "cpu.max": "200000 100000\n"}, 2),
+    "a part": ({"proc/self/cgroup": "0::/\n", "cpu.max": "150000 100000\n"}, 2),
+    "less than one": ({"proc/self/cgroup": "0::/\n", "cpu.max": "5000 100000\n"}, 1),
+    "no limit": ({"proc/self/cgroup": "0::/\n", "cpu.max": "max 100000\n"}, None),
+    "the tightest": (
+        {
+            "proc/self/cgroup": "0::/a/b/c\n",
+            "cpu.max": "900000 100000\n",
+            "a/cpu.max": "300000 100000\n",
+            "a/b/cpu.max": "400000 100000\n",
+            "a/b/c/cpu.max": "max 100000\n",
+        },
+        3,
+    ),
+    "a sibling's": ({"proc/self/cgroup": "0::/a\n", "b/cpu.max": "100000 100000\n"}, None),
+    "the host's path": ({"proc/self/cgroup": "0::/x/y\n", "cpu.max": "100000 50000\n"}, 2),
+    "beside": ({"proc/self/cgroup": "0::/../x\n", "cpu.max": "100000 25000\n"}, 4),
+    "version 1": (
+        {
+            "proc/self/cgroup": "4:memory:/m\n3:cpu,cpuacct:/docker/f00\n1:name=systemd:/\n",
+            "cpu/cpu.cfs_quota_us": "300000\n",
+            "cpu/cpu.cfs_period_us": "100000\n",
+        },
+        3,
+    ),
+    "version 1, no limit": (
+        {
+            "proc/self/cgroup": "1:cpu:/a\n0::/\n",
+            "cpu/a/cpu.cfs_quota_us": "-1\n",
+            "cpu/a/cpu.cfs_period_us": "100000\n",
+        },
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CGROUPS)
+def test_the_quota_of_a_container(tmp_path, name):
+    files, processors = CGROUPS[name]
+    for path, text in files.items():
+        file = tmp_path / path if path.startswith("proc") else tmp_path / "sys/fs/cgroup" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert quota(tmp_path) == processors
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (7, 7), (9, 8)])
+def test_the_quota_is_a_limit(monkeypatch, eight_processors, processors, threads):
+    monkeypatch.setattr(_backends, "quota", lambda: processors)
+    assert _backends.default_threads() == threads
+    source = "processors at hand" if threads == 8 else "by the quota of processor time"
+    assert f"{threads} {source}" in gd.show_config()
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " "])
@@ -273,5 +363,6 @@ def test_the_processors_at_hand(python):
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from gdfast import _backends; print(_backends.default_threads())",
         GDFAST_THREADS="",
+        OMP_NUM_THREADS="",
     )
     assert said == "1"

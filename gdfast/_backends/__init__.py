@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import operator
 import os
 import sys
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
+from gdfast._threads import quota
 from gdfast._warnings import warn
 from gdfast.checks import unknown
 from gdfast.errors import BackendError
@@ -140,7 +142,11 @@ def default_threads() -> int:
 
 
 def threads_and_source() -> tuple[int, str]:
-    """How many threads by default, and what they are: the variable GDFAST_THREADS, or the processors at hand."""
+    """How many threads by default, and what they are: by the variable GDFAST_THREADS, or the processors at hand.
+
+    These are no more than a container's quota, nor than OMP_NUM_THREADS, by which joblib, Dask and others tell each of
+    the processes that they start how many threads it may have.
+    """
     asked = os.environ.get("GDFAST_THREADS") or None
     if asked is not None:
         if not (asked.isdecimal() and int(asked) > 0):
@@ -155,4 +161,10 @@ def threads_and_source() -> tuple[int, str]:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count()
-    return count or 1, "processors at hand"
+    limits = [(count or 1, "processors at hand")]
+    if (by_quota := quota()) is not None:
+        limits.append((by_quota, "by the quota of processor time"))
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if told.isdecimal() and int(told) > 0:  # OpenMP's list is of levels within one another
+        limits.append((int(told), "from the variable OMP_NUM_THREADS"))
+    return min(limits, key=operator.itemgetter(0))
