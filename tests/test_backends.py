@@ -1,9 +1,11 @@
 """The backends: all there, all alike, chosen aloud; and what is imported when."""
 
 import ast
+import errno
 import hashlib
 import importlib
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,7 +211,28 @@ print(warning.message)
 def test_what_is_there_but_broken_is_said(python, copied):
     (copied / "numba.py").write_text("raise ImportError('it needs another numpy')")
     said = python("import gdfast as gd; print(gd.backends()['numba'])", path=[copied])
-    assert "cannot be imported: it needs another numpy" in said
+    assert "cannot be used: it needs another numpy" in said
+
+
+def test_numba_that_compiles_nothing_is_not_available(python):
+    """As for coverage and debuggers; functions that it would have compiled are Python's."""
+    said = python(
+        """
+import numba, gdfast as gd
+print(gd.backends()["numba"])
+try:
+    gd.fit([[1.0]], [1.0], backend="numba")
+except gd.BackendError as error:
+    print(error)
+f, g = numba.njit(lambda x: x[0] * x[0]), numba.njit(lambda x: 2 * x)
+r = gd.minimize(f, [1.0], jac=g, lr=0.25, maxiter=3)
+print(r.backend, *r.x)
+""",
+        NUMBA_DISABLE_JIT="1",
+    ).splitlines()
+    assert "NUMBA_DISABLE_JIT" in said[0]
+    assert said[1] == f"backend 'numba' is not available: {said[0]}"
+    assert said[2] == "cpp 0.125"
 
 
 def test_a_folder_where_nothing_can_be_written(python, copied, backend):
@@ -224,9 +247,65 @@ def test_a_folder_where_nothing_can_be_written(python, copied, backend):
     assert sorted(copied.rglob("*")) == before
 
 
-def test_the_fingerprint_is_not_that_of_no_files():
-    jit = importlib.import_module("gdfast._backends._jit")
-    assert not hashlib.sha256().hexdigest().startswith(jit.fingerprint())
+@pytest.fixture
+def numba_jit():
+    pytest.importorskip("numba")
+    return importlib.import_module("gdfast._backends._jit")
+
+
+@pytest.fixture
+def compiled_again(numba_jit, tmp_path, monkeypatch):
+    """A function that has its program compiled as by another process, and the folder of its cache."""
+    (tmp_path / "of_a_test.py").write_text("def add(x, y):\n    return x + y\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.delitem(sys.modules, "of_a_test", raising=False)
+    program = importlib.import_module("of_a_test")
+
+    def again():
+        """Whether what was compiled was found, and whether it was written."""
+        dispatcher = numba_jit.compiled(program.add)
+        assert dispatcher(1.5, 2.0) == 3.5
+        return bool(dispatcher.stats.cache_hits), bool(sum(dispatcher.stats.cache_misses.values()))
+
+    return again, tmp_path / "__pycache__"
+
+
+DAMAGE = {
+    "emptied": lambda data: b"",
+    "cut off": lambda data: data[: len(data) // 2],
+    "too long": lambda data: data + b"\n",
+    "a bit": lambda data: data[:-40] + bytes([data[-40] ^ 1]) + data[-39:],
+    "overwritten": lambda data: b"\0" * len(data),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_cache_of_numba(compiled_again, kind, damage):
+    again, folder = compiled_again
+    assert again() == (False, True)
+    assert again() == (True, False)
+    [file] = folder.glob(f"*.{kind}")
+    file.write_bytes(DAMAGE[damage](file.read_bytes()))
+    assert again() == (False, True)
+    assert again() == (True, False)
+
+
+def test_a_disk_without_room_for_numbas_cache(compiled_again, monkeypatch):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    again, folder = compiled_again
+    monkeypatch.setattr("os.replace", no_room)
+    assert again() == again() == (False, True)
+    assert not [*folder.glob("*.nb?")]
+
+
+def test_the_fingerprint_is_not_that_of_no_files(numba_jit):
+    numba = importlib.import_module("numba")
+    nothing = hashlib.sha256(numba.__version__.encode()).hexdigest()
+    assert not nothing.startswith(numba_jit.fingerprint())
 
 
 def test_numba_compiles_again_after_an_edit(python, copied, tmp_path):

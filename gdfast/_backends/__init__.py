@@ -70,7 +70,7 @@ def why_not(name: str) -> str | None:
     try:
         importlib.import_module(entry.module)
     except ImportError as error:
-        return f"{entry.needs} is there, but cannot be imported: {error}"
+        return f"{entry.needs} is there, but cannot be used: {error}"
     return None
 
 
