@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 
-def like(x: Any, number: float) -> Any:
+def like(x: Any, number: Any) -> Any:
     """The number in x's dtype.
 
     Examples
@@ -16,12 +16,14 @@ def like(x: Any, number: float) -> Any:
     >>> like(np.ones(3, np.float32), 0.5).dtype
     dtype('float32')
     """
-    return number if isinstance(x, float) else x.dtype.type(number)
+    if isinstance(x, float):
+        return number
+    return x.dtype.type(number) if isinstance(number, float) else number.astype(x.dtype)
 
 
 def wide(x: Any) -> Any:
-    """X in float64."""
-    return x if type(x) is float else np.float64(x)
+    """X in float64; an array of one stays an array, of which np.float64 makes a scalar before NumPy 2.4."""
+    return x if isinstance(x, float) else np.asarray(x, np.float64)[()]
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -103,7 +105,7 @@ L1, L2, L3, L4, L5, L6, L7 = (
 
 def bits(x: Any) -> Any:
     """The bits of a float64 as an int64."""
-    return np.float64(x).view(np.int64)
+    return np.asarray(x, np.float64).view(np.int64)
 
 
 def from_bits(x: Any) -> Any:

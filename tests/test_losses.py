@@ -536,3 +536,35 @@ def test_the_ranges_of_parameters(record, name, outside, ends):
 def test_every_parameter_has_a_range():
     named = {(record, field) for record in losses.TABLE.values() for field in record._fields}
     assert named == {(record, name) for record, name, *_ in RANGES}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # as an error it would prevent the scalar
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", losses.TABLE)
+def test_formulas_keep_the_shape_of_a_single_prediction(name, dtype):
+    """An array of one is no scalar, nor is a scalar an array; NumPy before 2.4 makes one of the other on conversion."""
+    loss = losses.TABLE[name]()
+    whole = np.linspace(-2, 2, 5).astype(dtype)
+    y = np.ones(5, dtype)
+    if loss.targets == "classes":
+        p = np.stack([whole, -whole, whole * whole])
+        every = losses.of_row(loss, p, y[None], np.empty_like(p))
+        for i in range(5):
+            one = losses.of_row(loss, p[:, [i]], y[None, [i]], np.empty((3, 1), dtype))
+            assert one.dtype == dtype
+            assert one.tolist() == [every[i]]
+            assert np.array_equal(loss.probability(p.T[[i]]), loss.probability(p.T)[[i]])
+        return
+    formulas = {name: getattr(loss, name) for name in ("value", "gradient")}
+    for of_p in ("mean", "probability"):
+        if hasattr(loss, of_p):
+            formulas[of_p] = lambda p, y, of_p=of_p: getattr(loss, of_p)(p)
+    for formula in formulas.values():
+        every = np.broadcast_to(formula(whole, y), 5)  # a derivative may be -y alone
+        for i in range(5):
+            for shape in ((), (1,), (1, 1)):
+                p, target = whole[[i]].reshape(shape)[()], y[[i]].reshape(shape)[()]
+                found = formula(p, target)
+                assert np.shape(found) == shape
+                assert found.dtype == dtype
+                assert np.ravel(found).tolist() == [every[i]]

@@ -270,6 +270,24 @@ def test_probabilities():
         gd.fit(X, one, loss="hinge").predict_proba(X)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # as an error it would prevent the scalar
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", gd.losses.TABLE)
+def test_a_single_row_is_predicted_as_it_is_among_others(loss, dtype):
+    targets = gd.losses.TABLE[loss]().targets
+    labels = {"numbers": y, "counts": abs(y), "signs": y > 0, "classes": np.digitize(y, [-2, 2])}
+    r = gd.fit(X.astype(dtype), labels[targets], loss=loss, epochs=3)
+    methods = ["decision_function", "predict"]
+    if hasattr(r.loss, "probability"):
+        methods.append("predict_proba")
+    for method in methods:
+        predict = getattr(r, method)
+        every, one = predict(X.astype(dtype)), predict(X[7:8].astype(dtype))
+        assert one.shape == (1, *every.shape[1:])
+        assert one.dtype == every.dtype
+        assert np.array_equal(one, every[7:8])
+
+
 def test_counts_are_predicted_by_their_mean():
     r = gd.fit(X, np.abs(y), loss="poisson")
     np.testing.assert_allclose(r.predict(X), np.exp(r.decision_function(X)), rtol=1e-15)
