@@ -21,6 +21,7 @@ from gdfast.matrices import (
     as_matrix,
     as_weights,
     check_finite,
+    check_names,
     feature_names,
 )
 from gdfast.optimizers import Optimizer, Rate
@@ -105,7 +106,8 @@ def fit(
     Parameters
     ----------
     X : array-like or scipy sparse (n, d)
-        The rows. float32 and float64 keep their dtype and are computed in it; integers become float64. Sparse rows
+        The rows. float32 and float64 keep their dtype and are computed in it; integers become float64. A pandas
+        frame with a sparse column is sparse rows. Sparse rows
         stay sparse: with SGD without momentum, and with Adagrad without penalties, a step costs no more than the
         nonzeros of its batch; what the other optimizers remember changes for all d weights, and so their steps cost d.
     y : array-like (n,) or (n, k)
@@ -156,7 +158,8 @@ def fit(
         the step is then not made. With an int
         batch_size: what an epoch must improve the loss by to count for patience.
     validation : (Xv, yv) or float, optional
-        Rows to measure the loss on after each epoch, or which fraction of the rows to take for that.
+        Rows to measure the loss on after each epoch, with the columns of X in the order of X; or which fraction of the
+        rows to take for that.
     patience : int, optional
         Stop after that many epochs in which the validation loss (the loss, without validation) did not improve, and
         return the best weights seen.
@@ -235,8 +238,9 @@ def fit(
     targets, coded = coding(y, options.loss, rows, dtype)
     given = Rows(matrix, coded, as_weights(sample_weight, rows, dtype))
     start = initial_params(coef_init, intercept_init, targets, features, dtype)
-    training, held_out = split(given, validation, options.seed, targets)
-    run = begin(engine, options, training, targets, feature_names(X), start, held_out=held_out)
+    names = feature_names(X)
+    training, held_out = split(given, names, validation, options.seed, targets)
+    run = begin(engine, options, training, targets, names, start, held_out=held_out)
     return finish(run, options)
 
 
@@ -294,8 +298,7 @@ def _check_continues(
     known = len(before.params) // targets.outputs - 1
     if features != known:
         raise ValueError(f"X has {features} features, that of the calls before had {known}")
-    if names and before.names and names != before.names:
-        raise ValueError(f"the columns of X are {names}, those of the calls before {before.names}")
+    check_names(names, before.names, "X", "the calls before")
     if targets.loss.targets != "classes" and outputs != targets.shape:
         raise ValueError(f"a row of y has shape {outputs}, one of the calls before {targets.shape}")
     now, then = options.loss, targets.loss
@@ -551,7 +554,9 @@ def _fused(
     )
 
 
-def split(data: Rows, validation: Any, seed: int, targets: Coding) -> tuple[Rows, Rows | None]:
+def split(
+    data: Rows, names: tuple[str, ...] | None, validation: Any, seed: int, targets: Coding
+) -> tuple[Rows, Rows | None]:
     """Training rows, and validation rows: a pair as given, or a fraction drawn by the seed."""
     if validation is None:
         return data, None
@@ -567,6 +572,7 @@ def split(data: Rows, validation: Any, seed: int, targets: Coding) -> tuple[Rows
         rows, columns = Xv.shape
         if columns != d:
             raise ValueError(f"validation X has {columns} features, X has {d}")
+        check_names(feature_names(validation[0]), names, "validation X", "X")
         yv = targets.encode(validation[1], "validation y", rows, dtype, "validation X")
         check_numbers(yv, "validation y")
         return data, Rows(Xv, yv, as_weights(None, rows, dtype))

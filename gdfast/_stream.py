@@ -133,10 +133,9 @@ def fit_stream(
     rows = Stream.of(Source(blocks), options.loss)
     targets, features, dtype = rows.targets, rows.X.shape[1], rows.y.dtype
     start = _fit.initial_params(coef_init, intercept_init, targets, features, dtype)
-    _, held_out = _fit.split(rows, validation, options.seed, targets)
-    run = _fit.begin(
-        Streaming(engine), options, rows, targets, rows.source.names, start, held_out=held_out
-    )
+    names = rows.source.names
+    _, held_out = _fit.split(rows, names, validation, options.seed, targets)
+    run = _fit.begin(Streaming(engine), options, rows, targets, names, start, held_out=held_out)
     return _fit.finish(run, options)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdfast.checks import unknown
+from gdfast.matrices import index_columns
 from gdfast.problem import Array
 
 
@@ -32,7 +33,7 @@ class Table:
     def data(
         self, target: str, features: Sequence[str] | None = None, weights: str | None = None
     ) -> Data:
-        """Features, target and weights; by default all other columns are features."""
+        """Features, target and weights; by default all other columns are features, but for the index of pandas."""
         others = [target] if weights is None else [target, weights]
         twice = [name for name, count in Counter([*(features or []), *others]).items() if count > 1]
         if twice:
@@ -54,6 +55,7 @@ class Table:
         return _pyarrow("pyarrow").Table.from_arrays(columns, names=list(names))
 
     def _all_but(self, others: Sequence[str]) -> list[str]:
+        others = {*others, *index_columns(self.columns, self.name)}
         names = [name for name in self.columns.column_names if name not in others]
         numeric = [name for name in names if name and _is_numeric(self.columns[name])]
         choice = f"choose the features by --features {','.join(numeric)}"

@@ -198,7 +198,11 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
         )
     if d > _MOST_COLUMNS:
         raise ValueError(f"{name} has {d} columns: at most {_MOST_COLUMNS} can be numbered")
-    kind = float_dtype(X.dtype, name)
+    kind = float_dtype(X.dtype)
+    if kind is None:
+        raise TypeError(
+            f"{name} has dtype {X.dtype}: convert it to float64 or float32, for instance by astype(float)"
+        )
     shown = name
     if X.format != "csr":
         _check_other_format(X, name)
@@ -219,15 +223,37 @@ def as_csr(X: Any, name: str = "X", dtype: np.dtype[Any] | None = None) -> Csr:
     return taken if dtype is None else _cast(taken, name, dtype)
 
 
-def float_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
-    """The dtype in which numbers of this one are taken in."""
+def csr_of_columns(
+    columns: Iterable[tuple[Array, Array]],
+    shape: tuple[int, int],
+    kind: np.dtype[Any],
+    name: str = "X",
+    dtype: np.dtype[Any] | None = None,
+) -> Csr:
+    """The rows of which each column is given by the numbers of the rows where it holds something, ascending, and that.
+
+    In this kind of numbers, or cast to `dtype`; zeros are left out.
+    """
+    n, d = shape
+    empty = np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, kind)
+    parts = [empty]
+    for j, (rows, values) in enumerate(columns):
+        kept = values != 0
+        numbers = values[kept].astype(kind, copy=False)
+        parts.append((rows[kept], np.full(len(numbers), j, np.int32), numbers))
+    rows, indices, data = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    by_row = np.argsort(rows, kind="stable")
+    indptr = np.zeros(n + 1, np.int64)
+    np.cumsum(np.bincount(rows, minlength=n), out=indptr[1:])
+    taken = Csr(read_only(data[by_row]), read_only(indices[by_row]), read_only(indptr), d)
+    return taken if dtype is None else _cast(taken, name, dtype)
+
+
+def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The dtype in which numbers of this one are taken in; None where it is not one of real numbers in 64 bits."""
     if dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize == 2):
         return np.dtype(np.float64)
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise TypeError(
-            f"{name} has dtype {dtype}: convert it to float64 or float32, for instance by astype(float)"
-        )
-    return dtype.newbyteorder("=")
+    return dtype.newbyteorder("=") if dtype.kind == "f" and dtype.itemsize <= 8 else None
 
 
 def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import order
-from gdfast.csr import Csr, as_csr, float_dtype, read_only
+from gdfast.csr import Csr, as_csr, csr_of_columns, float_dtype, read_only
 
 Array = NDArray[Any]
 
@@ -17,6 +18,7 @@ Array = NDArray[Any]
 FLOATS = np.dtype(np.float64), np.dtype(np.float32)
 # So many numbers are looked at sooner by Python than by NumPy.
 FEW = 16
+MISSING = "is missing: remove the row or fill the value in"
 _ALIKE = {dtype: read_only(np.ones(1), dtype) for dtype in FLOATS}
 
 
@@ -73,12 +75,15 @@ def as_matrix(
     A copy only where it must be one, and then a single one: an array in float32 or float64 and C order is read where it
     is, in memory or on the disk; one in Fortran order is copied, because the kernels read rows. Integers and booleans
     become float64. The columns of a pandas or polars frame or of an Arrow table are brought together in float32 if all
-    of them are float32, else in float64. A scipy sparse array becomes a `Csr` with `sparse`, and is an error without.
+    of them are float32, else in float64. A scipy sparse array becomes a `Csr` with `sparse`, and is an error without;
+    so does a pandas frame with a sparse column, which is made dense without.
     """
     if hasattr(X, "tocsr"):
         if not sparse:
             raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray()")
         return as_csr(X, name, dtype)
+    if sparse and _is_sparse_frame(X):
+        return _as_sparse_rows(X, name, dtype)
     a = as_floats(X, name)
     if a.ndim == 1:
         form = f"{name}.reshape" if hasattr(X, "reshape") else f"np.asarray({name}).reshape"
@@ -177,8 +182,31 @@ def feature_names(X: Any) -> tuple[str, ...] | None:
     columns = getattr(X, "column_names", None)  # Arrow
     if columns is None:
         columns = getattr(X, "columns", None)  # pandas, polars
+    else:
+        index = index_columns(X, "X")
+        columns = [column for column in columns if column not in index]
     names = tuple(columns) if columns is not None else ()
     return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_names(
+    names: tuple[str, ...] | None, known: tuple[str, ...] | None, name: str, whose: str
+) -> None:
+    """Check that columns stand under the names, and in the order, of others; where both have names."""
+    if names and known and names != known:
+        raise ValueError(f"the columns of {name} are {names}, those of {whose} {known}")
+
+
+def index_columns(table: Any, name: str) -> frozenset[str]:
+    """The columns of an Arrow table that were the index of a pandas frame, which pandas makes of them again."""
+    try:
+        metadata = getattr(getattr(table, "schema", None), "pandas_metadata", None)
+        index = metadata["index_columns"] if metadata else []
+        return frozenset(column for column in index if isinstance(column, str))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"what pandas wrote into the schema of {name} cannot be read: pass {name}.replace_schema_metadata()"
+        ) from error
 
 
 def as_floats(values: Any, name: str) -> Array:
@@ -191,7 +219,7 @@ def as_floats(values: Any, name: str) -> Array:
         raise TypeError(
             f"{name} is a masked array, and masked values have no meaning here: pass {name}.filled(value)"
         )
-    columns = _columns(values)
+    columns = _columns(values, name)
     if columns is not None:
         return _as_rows(values, columns, name)
     if _is_column(values):
@@ -200,17 +228,30 @@ def as_floats(values: Any, name: str) -> Array:
     elif hasattr(values, "collect"):
         raise TypeError(f"{name} is a {type(values).__name__}: pass {name}.collect()")
     else:
-        try:
-            a = np.asarray(values)
-        except ValueError as error:
-            raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from error
-    return a.astype(float_dtype(a.dtype, name), order="C", copy=False)
+        a = as_array(values, name)
+    kind = float_dtype(a.dtype)
+    if kind is None:
+        raise _no_numbers(a, values, name)
+    return a.astype(kind, order="C", copy=False)
 
 
-def _columns(values: Any) -> list[tuple[Any, Any]] | None:
+def as_array(values: Any, name: str) -> Array:
+    """What NumPy makes of it."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from error
+    except (TypeError, RuntimeError) as error:  # of torch, on another device or with a gradient
+        kind = f"{type(values).__module__}.{type(values).__qualname__}"
+        raise TypeError(f"{name} is a {kind}, of which NumPy makes no array: {error}") from error
+
+
+def _columns(values: Any, name: str) -> list[tuple[Any, Any]] | None:
     """The names and columns of a table; None for anything else."""
     if hasattr(values, "column_names") and hasattr(values, "columns"):  # Arrow
-        return list(zip(values.column_names, values.columns, strict=True))
+        index = index_columns(values, name)
+        named = zip(values.column_names, values.columns, strict=True)
+        return [(label, column) for label, column in named if label not in index]
     if hasattr(values, "get_columns"):  # polars
         return [(column.name, column) for column in values.get_columns()]
     if hasattr(values, "iloc") and hasattr(values, "columns"):  # pandas
@@ -225,7 +266,7 @@ def _as_rows(table: Any, columns: list[tuple[Any, Any]], name: str) -> Array:
     block = _as_block(table, [column for _, column in columns])
     if block is not None:
         return block
-    dtypes = [_column_dtype(column, f"{name}[:, {label!r}]") for label, column in columns]
+    dtypes = [_column_dtype(column, name, f", {label!r}") for label, column in columns]
     rows = np.empty((len(table), len(columns)), np.result_type(*dtypes))
     for j, (label, column) in enumerate(columns):
         rows[:, j] = _column(column, name, f", {label!r}")
@@ -242,17 +283,49 @@ def _as_block(table: Any, columns: list[Any]) -> Array | None:
     return a if all(np.may_share_memory(a, end) for end in ends) else None
 
 
+def _is_sparse_frame(values: Any) -> bool:
+    """Whether this is a pandas frame of which a column is sparse."""
+    return hasattr(values, "iloc") and any(
+        hasattr(dtype, "fill_value") for dtype in np.ravel(getattr(values, "dtypes", ()))
+    )
+
+
+def _as_sparse_rows(frame: Any, name: str, dtype: np.dtype[Any] | None) -> Csr:
+    """The rows of a pandas frame with sparse columns; of the others what is not 0 is stored too."""
+    n, d = frame.shape
+    if n == 0:
+        raise ValueError(
+            f"{name} is empty, shape {(n, d)}: it needs at least one row and one feature"
+        )
+    columns = [(f", {label!r}", column) for label, column in frame.items()]
+    kind = np.result_type(*(_column_dtype(column, name, label) for label, column in columns))
+
+    def stored(column: Any, label: str) -> tuple[Array, Array]:
+        if getattr(column.dtype, "fill_value", None) == 0:
+            return column.array.sp_index.indices, column.array.sp_values
+        values = _column(column, name, label)
+        rows = np.flatnonzero(values)
+        return rows, values[rows]
+
+    found = (stored(column, label) for label, column in columns)
+    return csr_of_columns(found, (n, d), kind, name, dtype)
+
+
 def _is_column(values: Any) -> bool:
     """Whether this is a column of pandas, polars or Arrow: numbers that may be missing."""
     return hasattr(values, "to_numpy") and (hasattr(values, "is_null") or hasattr(values, "isna"))
 
 
-def _column_dtype(column: Any, name: str) -> np.dtype[Any]:
+def _column_dtype(column: Any, name: str, label: str = "") -> np.dtype[Any]:
     """The dtype in which a column is taken in, without looking at its numbers."""
     empty = _numbers((column.iloc if hasattr(column, "iloc") else column)[:0])
     if empty.ndim != 1:
-        raise TypeError(f"{name} holds arrays: it must hold one number in each row")
-    return float_dtype(empty.dtype, name)
+        whole = f"{name}[:{label}]" if label else name
+        raise TypeError(f"{whole} holds arrays: it must hold one number in each row")
+    kind = float_dtype(empty.dtype)
+    if kind is None:
+        raise _no_numbers(_numbers(column), column, name, label)
+    return kind
 
 
 def _column(column: Any, name: str, label: str = "") -> Array:
@@ -261,7 +334,7 @@ def _column(column: Any, name: str, label: str = "") -> Array:
         missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())
         if missing.any():
             i = int(np.argmax(missing))
-            raise ValueError(f"{name}[{i}{label}] is missing: remove the row or fill the value in")
+            raise ValueError(f"{name}[{i}{label}] {MISSING}")
     return _numbers(column)
 
 
@@ -270,6 +343,62 @@ def _numbers(column: Any) -> Array:
     arrow = {"zero_copy_only": False} if hasattr(column, "to_pylist") else {}
     numbers: Array = column.to_numpy(**arrow)
     return numbers
+
+
+def _no_numbers(a: Array, given: Any, name: str, label: str = "") -> Exception:
+    """The error for what is not of real numbers, an array or a column with this label: it names the first cell."""
+    if a.ndim == 0:
+        return TypeError(f"{name} is {given!r:.60}: it must be an array of numbers")
+    if a.dtype.kind in "OSUTMm":
+        for where, value in np.ndenumerate(a):
+            fault = _fault(value)
+            if fault is not None:
+                place = f"{name}[{', '.join(map(str, where))}{label}]"
+                if fault == MISSING:
+                    return ValueError(f"{place} {fault}")
+                shown = repr(a.item(where)) if isinstance(value, str | bytes) else str(value)
+                return TypeError(f"{place} is {shown:.60}, {fault}")
+    whole = f"{name}[:{label}]" if label else name
+    if a.dtype.names:
+        advice = f"numpy.lib.recfunctions.structured_to_unstructured({name})"
+    elif a.dtype.kind == "c":
+        advice = f"numpy.real({name})"
+    elif hasattr(given, "astype"):
+        advice = "astype(float)"
+    elif hasattr(given, "cast"):  # polars, Arrow
+        advice = "cast('float64')" if hasattr(given, "to_pylist") else "cast(polars.Float64)"
+    else:
+        advice = f"numpy.asarray({name}, float)"
+    return TypeError(
+        f"{whole} has dtype {a.dtype}: convert it to float64 or float32, for instance by {advice}"
+    )
+
+
+def _fault(value: Any) -> str | None:
+    """Why a cell is no number, and what to do; None of a number, and of text that reads as one."""
+    from datetime import date, time, timedelta  # for this message alone
+    from decimal import Decimal
+
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return MISSING
+    if isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value):
+        return MISSING
+    if isinstance(value, date | time | np.datetime64):
+        return "a date: put a number in its place, such as the days since the first of them"
+    if isinstance(value, timedelta | np.timedelta64):
+        return "a duration: put a number in its place, such as its seconds"
+    if not isinstance(value, Real | Decimal | np.bool_ | str | bytes):
+        return "which is no number"
+    try:
+        float(value)
+    except ValueError:
+        return (
+            "which is no number: fill in a number or remove the row; "
+            "of categories make a column of 0 and 1 for each"
+        )
+    except OverflowError:
+        return "too large for float64"
+    return None
 
 
 def _cast(a: Array, name: str, dtype: np.dtype[Any]) -> Array:

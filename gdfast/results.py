@@ -12,7 +12,7 @@ from gdfast._floats import standard
 from gdfast.checks import choose, record_of
 from gdfast.csr import Csr
 from gdfast.losses import Loss
-from gdfast.matrices import as_matrix, feature_names
+from gdfast.matrices import as_matrix, check_finite, check_names, feature_names
 from gdfast.optimizers import Optimizer
 from gdfast.problem import Array, useful_threads
 
@@ -164,14 +164,11 @@ class FitResult:
         Raises
         ------
         ValueError
-            If X has another number of features, or other names for them.
+            If X has another number of features, or other names for them, or holds NaN or infinity: the message names
+            the place; if a prediction overflows.
         """
         a = as_matrix(X, sparse=True)
-        names = feature_names(X)
-        if names and self.feature_names and names != self.feature_names:
-            raise ValueError(
-                f"the columns of X are {names}, those of the model {self.feature_names}"
-            )
+        check_names(feature_names(X), self.feature_names, "X", "the model")
         rows, features = a.shape
         if features != self.coef.shape[-1]:
             raise ValueError(f"X has {features} features, the model has {self.coef.shape[-1]}")
@@ -186,6 +183,13 @@ class FitResult:
             models.astype(dtype).ravel(),
             useful_threads(_backends.default_threads(), rows, features, len(models)),
         )
+        finite = np.isfinite(p)
+        if not finite.all():  # as it is wherever a number of X is not
+            check_finite(a, "X")
+            check_finite(self.coef, "coef", "such a model predicts nothing")
+            check_finite(np.asarray(self.intercept), "intercept", "such a model predicts nothing")
+            i = int(np.argmin(finite.all(axis=1)))
+            raise ValueError(f"the prediction for row {i} of X overflows {dtype}")
         return p[:, 0] if self.coef.ndim == 1 else p
 
     @standard
@@ -200,6 +204,11 @@ class FitResult:
         -------
         ndarray (n,) or (n, k)
             Classes as they stood in y; of softmax (n,).
+
+        Raises
+        ------
+        ValueError
+            As for `decision_function`.
 
         Examples
         --------
@@ -239,7 +248,7 @@ class FitResult:
         Raises
         ------
         ValueError
-            If the loss is another one.
+            If the loss is another one; as for `decision_function`.
 
         Examples
         --------

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
@@ -289,6 +290,24 @@ def test_types_of_columns(tmp_path: Path, fitted) -> None:
     single = pa.table({"x": x.astype(np.float32), "mass": y})
     shown = fitted(file=write(tmp_path / "single.parquet", single))
     assert shown["digest"] == gd.fit(x.astype(np.float32)[:, None], y).digest
+
+
+def test_the_index_of_a_pandas_frame_is_no_feature(tmp_path: Path, fitted) -> None:
+    """A frame whose rows were filtered has its index in the file; pd.read_parquet makes it the index again."""
+    frame = pd.DataFrame({**dict(zip(NAMES, X.T, strict=True)), "mass": MASS})[MASS > 4000]
+    for name in (None, "id"):
+        file = tmp_path / f"{name}.parquet"
+        frame.rename_axis(name).to_parquet(file)
+        read = pd.read_parquet(file)
+        expected = gd.fit(read[list(NAMES)], read["mass"])
+        shown = fitted(file=str(file))
+        assert list(shown["coef"]) == list(NAMES)
+        assert shown["digest"] == expected.digest
+        assert (
+            gd.fit(parquet.read_table(file).drop(["mass"]), read["mass"]).digest == expected.digest
+        )
+    asked = fitted("--features", f"id,{NAMES[0]}", file=str(file))
+    assert asked["digest"] == gd.fit(np.c_[read.index, read[NAMES[0]]], read["mass"]).digest
 
 
 def test_fractions_after_a_megabyte_of_integers(tmp_path: Path, fitted) -> None:

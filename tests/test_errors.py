@@ -37,8 +37,14 @@ WRONG = [
     ({"X": X.astype(str)}, TypeError, "X has dtype <U"),
     ({"X": X.astype(object)}, TypeError, "X has dtype object: convert it to float64"),
     ({"X": X.astype(complex)}, TypeError, "X has dtype complex128"),
-    ({"X": X.astype(np.int64).astype("M8[s]")}, TypeError, "X has dtype datetime64"),
-    ({"X": None}, TypeError, "X has dtype object"),
+    (
+        {"X": X.astype(np.int64).astype("M8[s]")},
+        TypeError,
+        "X[0, 0] is 1969-12-31T23:59:57, a date",
+    ),
+    ({"X": None}, TypeError, "X is None: it must be an array of numbers"),
+    ({"X": "data.csv"}, TypeError, "X is 'data.csv': it must be an array of numbers"),
+    ({"X": {"a": [1.0]}}, TypeError, "X is {'a': [1.0]}: it must be an array of numbers"),
     ({"X": np.ma.masked_less(X, 0)}, TypeError, "X is a masked array"),
     ({"y": csr_array(X[:, :1])}, TypeError, "y is a sparse matrix: pass y.toarray()"),
     # y
@@ -126,7 +132,7 @@ WRONG = [
     ({"coef_init": [1.0]}, ValueError, "coef_init has shape (1,): it must have shape (3,)"),
     ({"coef_init": [[1.0, 2.0, 3.0]]}, ValueError, "coef_init has shape (1, 3)"),
     ({"coef_init": [1.0, NAN, 3.0]}, ValueError, "coef_init[1] is nan"),
-    ({"coef_init": ["a", "b", "c"]}, TypeError, "coef_init has dtype <U1"),
+    ({"coef_init": ["a", "b", "c"]}, TypeError, "coef_init[0] is 'a', which is no number"),
     ({"intercept_init": [1.0]}, ValueError, "intercept_init has shape (1,)"),
     ({"intercept_init": NAN}, ValueError, "intercept_init is nan"),
     (

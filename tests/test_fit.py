@@ -1,11 +1,14 @@
 """Every option of `fit` does what it says."""
 
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import scipy.sparse
 
 import gdfast as gd
 
@@ -380,6 +383,56 @@ def test_array_likes(backend, kind):
     assert r.coef.dtype == np.float64
     assert r.digest == gd.fit(X, np.asarray(given[1], float), epochs=3, backend=backend).digest
     assert r.feature_names is None
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_frames_of_sparse_columns_are_trained_as_sparse_rows(batch_size):
+    rows = scipy.sparse.csr_array(np.where(X > 1, X, 0))
+    frame = pd.DataFrame.sparse.from_spmatrix(rows, columns=["height", "width", "depth"])
+    options = {"batch_size": batch_size, "epochs": 3}
+    r = gd.fit(frame, y, validation=(frame, y), **options)
+    expected = gd.fit(rows, y, validation=(rows, y), **options)
+    assert r.digest == expected.digest
+    assert np.array_equal(r.history.val_loss, expected.history.val_loss)
+    assert r.feature_names == ("height", "width", "depth")
+    assert np.array_equal(r.predict(frame), expected.predict(rows))
+    blocks = [(frame[:7], y[:7]), (frame[7:], y[7:])]
+    streamed = gd.fit_stream(blocks, **options)
+    assert streamed.digest == gd.fit(rows, y, shuffle=False, **options).digest
+
+
+OTHERS = {"another order": ["c", "b", "a"], "another name": ["a", "b", "d"]}
+
+
+@pytest.mark.parametrize("columns", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("library", ["pandas", "polars", "Arrow"])
+def test_columns_of_the_validation_rows_are_those_of_X(library, columns):
+    """By name, wherever rows are given a second time, as a prediction has it."""
+
+    def table(names):
+        made = pd.DataFrame(X, columns=names)
+        if library == "polars":
+            return pytest.importorskip("polars").DataFrame(dict(made.items()))
+        return made if library == "pandas" else pa.Table.from_pandas(made)
+
+    given, other = table(list("abc")), table(columns)
+    message = (
+        rf"^the columns of validation X are {re.escape(repr(tuple(columns)))}, those of X \('a'"
+    )
+    entrances = {
+        "fit": lambda rows: gd.fit(given, y, validation=rows, epochs=2).history,
+        "stream": lambda rows: gd.fit_stream([(given, y)], validation=rows, epochs=2).history,
+        "compare": lambda rows: (
+            gd.compare(given, y, ["sgd"], validation=rows, epochs=2)["SGD"].history
+        ),
+    }
+    expected = gd.fit(X, y, validation=(X[3:], y[3:]), epochs=2).history.val_loss
+    for measure in entrances.values():
+        with pytest.raises(ValueError, match=message):
+            measure((other, y))
+        part = given[3:] if library != "Arrow" else given.slice(3)
+        for rows in ((part, y[3:]), (X[3:], y[3:])):  # rows without names are taken as they stand
+            assert np.array_equal(measure(rows).val_loss, expected)
 
 
 def test_booleans_are_numbers(backend):

@@ -1,7 +1,10 @@
 """The user's data become what the kernels take, without a needless copy, or an error that names the place."""
 
+import datetime as dt
 import re
 import tracemalloc
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.recfunctions import structured_to_unstructured
 from sklearn.preprocessing import StandardScaler
 
 from gdfast import csr, matrices, order
@@ -633,24 +637,232 @@ def test_nan_is_a_number_that_is_not_finite(library):
 
 
 NO_NUMBERS = {
-    "text": np.array(["a", "b", "c"]),
-    "time": np.array([1, 2, 3], "M8[ms]"),
-    "duration": np.array([1, 2, 3], "m8[ms]"),
+    "text": (
+        np.array(["1", "b", "c"]),
+        r"\[1{label}\] is 'b', which is no number: fill in a number or",
+    ),
+    "time": (
+        np.array([1, 2, 3], "M8[ms]"),
+        r"\[0{label}\] is 1970-01-01T00:00:00.001.*, a date: put",
+    ),
+    "duration": (
+        np.array([1, 2, 3], "m8[ms]"),
+        r"\[0{label}\] is 1.* milliseconds, a duration: put",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", NO_NUMBERS)
 @pytest.mark.parametrize("library", ["pandas", "Arrow", "Arrow, chunked", "polars"])
 def test_columns_that_hold_no_numbers(library, kind):
-    table = TABLES[library]({"a": np.ones(3), kind: NO_NUMBERS[kind]})
-    message = (
-        rf"^X\[:, '{kind}'\] has dtype (object|datetime64|timedelta64).*: convert it to float64"
-    )
-    with pytest.raises(TypeError, match=message):
+    values, message = NO_NUMBERS[kind]
+    table = TABLES[library]({"a": np.ones(3), kind: values})
+    with pytest.raises(TypeError, match="^X" + message.replace("{label}", f", '{kind}'")):
         as_matrix(table)
     column = table.column(kind) if isinstance(table, pa.Table) else table[kind]
-    with pytest.raises(TypeError, match=r"^y has dtype (object|datetime64|timedelta64)"):
+    with pytest.raises(TypeError, match="^y" + message.replace("{label}", "")):
         as_vector(column, "y", 3, np.dtype(float))
+
+
+CELLS = {
+    "text": (
+        "n/a",
+        TypeError,
+        r" is 'n/a', which is no number: fill in a number or remove the row",
+    ),
+    "bytes": (b"", TypeError, r" is b'', which is no number"),
+    "date": (dt.date(2024, 2, 29), TypeError, r" is 2024-02-29, a date: put a number in its"),
+    "time": (pd.Timestamp("2024-02-29 12:30"), TypeError, r" is 2024-02-29 12:30:00, a date"),
+    "duration": (dt.timedelta(1), TypeError, r" is 1 day, 0:00:00, a duration: put a number"),
+    "complex": (1j, TypeError, r" is 1j, which is no number"),
+    "list": ([1.0], TypeError, r" is \[1\.0\], which is no number"),
+    "too large": (10**400, TypeError, r" is 10{59}, too large for float64"),
+    "None": (None, ValueError, r" is missing: remove the row or fill the value in"),
+    "NA": (pd.NA, ValueError, r" is missing"),
+    "NaT": (pd.NaT, ValueError, r" is missing"),
+    "NumPy's NaT": (np.datetime64("NaT"), ValueError, r" is missing"),
+}
+
+
+@pytest.mark.parametrize(("value", "error", "message"), CELLS.values(), ids=CELLS)
+def test_a_cell_that_is_no_number_is_named(value, error, message):
+    cells = np.empty(9, object)
+    cells[:] = [1, 2.5, True, "3", Decimal("0.1"), Fraction(1, 3), np.float32(1), np.bool_(1), 0]
+    cells[7] = value
+    frame = pd.DataFrame({"a": np.ones(9), "price": pd.Series(cells, dtype=object)})
+    with pytest.raises(error, match=rf"^X\[7, 'price'\]{message}"):
+        as_matrix(frame)
+    with pytest.raises(error, match=rf"^X\[3, 1\]{message}"):
+        as_matrix(np.append(cells, cells[0]).reshape(5, 2))
+    for y in (cells, frame["price"]):
+        with pytest.raises(error, match=rf"^y\[7\]{message}"):
+            as_vector(y, "y", 9, np.dtype(float))
+
+
+def test_categories_and_arrays_in_columns():
+    frame = pd.DataFrame({"city": pd.Categorical(["Rome", "Oslo", "Rome"])})
+    message = (
+        r"^X\[0, 'city'\] is 'Rome', which is no number.*; of categories make a column of 0 and"
+    )
+    for table in (frame, pa.Table.from_pandas(frame), polars_frame({"city": ["Rome", "Oslo"]})):
+        with pytest.raises(TypeError, match=message):
+            as_matrix(table)
+    lists = pa.table({"a": [[1.0], [2.0]]})
+    with pytest.raises(TypeError, match=r"^X\[0, 'a'\] is \[1\.\], which is no number$"):
+        as_matrix(lists)
+
+
+def test_the_conversion_that_is_advised():
+    """Of text that reads as numbers, and of numbers of other kinds."""
+    pl = pytest.importorskip("polars")
+    text, numbers = ["1.5", "-2", "3"], [1.5, -2.0, 3.0]
+    pairs = np.array([(1.5, -2.0)], [("a", "f8"), ("b", "f4")])
+    given = {
+        r"astype\(float\)": (np.array(text), lambda y: y.astype(float)),
+        r" astype\(float\)": (pd.Series(text), lambda y: y.astype(float)),
+        r"cast\('float64'\)": (pa.chunked_array([text]), lambda y: y.cast("float64")),
+        r"cast\(polars\.Float64\)": (pl.Series(text), lambda y: y.cast(pl.Float64)),
+        r"numpy\.asarray\(y, float\)": (text, lambda y: np.asarray(y, float)),
+        r"numpy\.real\(y\)": ([1.5 + 1j, -2, 3], np.real),
+    }
+    for advice, (y, convert) in given.items():
+        with pytest.raises(
+            TypeError, match=rf"^y has dtype .*: convert it .* by {advice.strip()}$"
+        ):
+            as_vector(y, "y", 3, np.dtype(float))
+        assert as_vector(convert(y), "y", 3, np.dtype(float)).tolist() == numbers
+    with pytest.raises(
+        TypeError, match=r"by numpy\.lib\.recfunctions\.structured_to_unstructured\(X\)"
+    ):
+        as_matrix(pairs)
+    assert as_matrix(structured_to_unstructured(pairs)).tolist() == [numbers[:2]]
+
+
+def test_arrays_of_other_libraries():
+    """As torch's tensors: on the processor they are taken, elsewhere or with a gradient they say what to do."""
+
+    class Tensor:
+        def __init__(self, error=None):
+            self.error = error
+            self.shape = (2, 2)
+            self.dtype = "torch.float32"
+
+        def __array__(self, dtype=None, copy=None):
+            if self.error is not None:
+                raise self.error
+            return np.ones((2, 2), np.float32)
+
+    taken = as_matrix(Tensor())
+    assert same_bits(taken, np.ones((2, 2), np.float32))
+    advice = "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+    for error in (RuntimeError(advice), TypeError(advice)):
+        with pytest.raises(
+            TypeError, match=r"^X is a .*Tensor, of which NumPy makes no array: Can't.*instead\.$"
+        ):
+            as_matrix(Tensor(error))
+
+
+def sparse_frame(a, **dense):
+    """A pandas frame with these sparse columns, and with others."""
+    columns = {
+        f"s{j}": pd.arrays.SparseArray(x, fill_value=x.dtype.type(0)) for j, x in enumerate(a.T)
+    }
+    return pd.DataFrame(columns | dense)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "int8", "bool"])
+@pytest.mark.parametrize("kind", ["integer", "block"])
+def test_frames_of_sparse_columns_are_sparse_rows(dtype, kind):
+    a = (sparse(40, 6, 0.2, seed=2).round().clip(-100, 100) + 0.0).astype(dtype)
+    frame = sparse_frame(a)
+    for j, name in enumerate(frame):
+        zero = False if dtype == "bool" else 0
+        frame[name] = pd.arrays.SparseArray(a[:, j], fill_value=zero, kind=kind)
+    c, expected = as_matrix(frame, sparse=True), as_csr(sp.csr_array(a))
+    assert is_canonical(c)
+    assert c.dtype == expected.dtype
+    for taken, wanted in zip(c[:3], expected[:3], strict=True):
+        assert same_bits(taken, wanted)
+    assert c.shape == (40, 6)
+    assert feature_names(frame) == tuple(f"s{j}" for j in range(6))
+    assert same_bits(as_matrix(frame), a.astype(c.dtype))
+
+
+def test_frames_of_sparse_and_other_columns_are_sparse_rows():
+    """Of another fill value too, which is a number like others."""
+    a = sparse(40, 3, 0.2)
+    more = {"real": np.arange(40) % 3 - 1.0, "count": np.arange(40) % 2, "none": np.zeros(40)}
+    ones = np.where(np.arange(40) % 7, 1.0, 0.0)
+    frame = sparse_frame(
+        a,
+        **more,
+        ones=pd.arrays.SparseArray(ones, fill_value=1.0),
+        whole=pd.arrays.SparseArray(ones, fill_value=np.nan),
+        nullable=pd.array([*range(40)], dtype="Int64"),
+    )
+    c = as_matrix(frame, sparse=True)
+    assert is_canonical(c)
+    assert np.array_equal(
+        dense(c), np.c_[a, np.column_stack([*more.values()]), ones, ones, range(40)]
+    )
+    assert np.count_nonzero(c.data) == len(c.data)
+
+
+def test_what_sparse_columns_hold_wrong():
+    a = sparse(9, 3, 0.2)
+    a[7, 1] = np.nan
+    with pytest.raises(ValueError, match=r"^X\[7, 1\] is nan"):
+        check_finite(as_matrix(sparse_frame(a), sparse=True), "X")
+    missing = pd.DataFrame({"a": pd.arrays.SparseArray([1.0, np.nan, 2.0])})
+    with pytest.raises(ValueError, match=r"^X\[1, 'a'\] is missing"):
+        as_matrix(missing, sparse=True)
+    a[7, 1] = 1e300
+    with pytest.raises(
+        ValueError, match=r"^validation X\[7, 1\] is 1e\+300, too large for float32"
+    ):
+        as_matrix(sparse_frame(a), "validation X", np.dtype("float32"), sparse=True)
+    with pytest.raises(ValueError, match=r"^X is empty, shape \(0, 3\)"):
+        as_matrix(sparse_frame(a)[:0], sparse=True)
+    with pytest.raises(TypeError, match=r"^X\[1, 'text'\] is 'b', which is no number"):
+        as_matrix(sparse_frame(a[:2], text=["1", "b"]), sparse=True)
+
+
+def test_memory_of_sparse_columns():
+    n, d = 20_000, 200
+    frame = pd.DataFrame.sparse.from_spmatrix(sp.random_array((n, d), density=1e-3, rng=0))
+    c, used = peak(lambda: as_matrix(frame, sparse=True))
+    assert len(c.data) == n * d // 1000
+    assert used < n * d  # an eighth of the dense numbers
+
+
+def test_the_index_of_pandas_is_no_feature():
+    """pd.read_parquet makes it the index again, whatever its name and however many columns it has."""
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [4.0, 5.0, 6.0, 0.0]})
+    filtered = frame[frame.b != 5]
+    indexes = {
+        "default": frame,
+        "filtered": filtered,
+        "named": filtered.rename_axis("id"),
+        "text": filtered.set_index(pd.Index(["u", "v", "w"])),
+        "two": filtered.set_index([pd.Index([1, 2, 3]), pd.Index([4, 5, 6], name="id")]),
+    }
+    for name, indexed in indexes.items():
+        table = pa.Table.from_pandas(indexed)
+        assert (len(table.column_names) > 2) == (name != "default")
+        for t in (table, table.to_batches()[0], table.slice(1)):
+            assert np.array_equal(as_matrix(t), t.to_pandas().to_numpy())
+            assert feature_names(t) == ("a", "b")
+    stripped = pa.Table.from_pandas(filtered).replace_schema_metadata()
+    assert as_matrix(stripped).shape == (3, 3)  # as pandas has it too
+    only = pa.Table.from_pandas(filtered).select(["__index_level_0__"])
+    with pytest.raises(ValueError, match=r"^X is empty, shape \(3, 0\)"):
+        as_matrix(only)
+    for metadata in ("{", "[1]", '{"columns": []}'):
+        broken = stripped.replace_schema_metadata({"pandas": metadata})
+        with pytest.raises(
+            ValueError, match=r"what pandas wrote .* X cannot be read: pass X\.replace_sch"
+        ):
+            as_matrix(broken)
 
 
 @pytest.mark.parametrize("library", ["pandas", "Arrow", "Arrow, batch", "polars"])

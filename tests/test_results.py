@@ -6,7 +6,9 @@ import json
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import scipy.special
 from sklearn.linear_model import SGDClassifier
 
@@ -308,6 +310,45 @@ def test_wrong_rows_for_a_prediction(method):
         predict(X[0])
     with pytest.raises(TypeError, match=r"X has dtype <U"):
         predict(X.astype(str))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("loss", gd.losses.TABLE)
+def test_rows_that_are_not_finite_have_no_prediction(loss, value):
+    """Neither a class, which a comparison or the largest of several would give to NaN, nor a number."""
+    targets = gd.losses.TABLE[loss]().targets
+    labels = {"numbers": y, "counts": abs(y), "signs": y > 0, "classes": np.digitize(y, [-2, 2])}
+    wrong = X.copy()
+    wrong[17, 2] = value
+    l1 = (
+        0.0 if loss == "softmax" else 1e9
+    )  # with which all weights are 0, and 0 times infinity is NaN
+    for options in ({}, {"l1": l1, "lr": 1e-9}):
+        r = gd.fit(X, labels[targets], loss=loss, epochs=3, **options)
+        methods = ["decision_function", "predict"]
+        if hasattr(r.loss, "probability"):
+            methods.append("predict_proba")
+        for method in methods:
+            for rows in (wrong, scipy.sparse.csr_array(wrong), pd.DataFrame(wrong)):
+                with pytest.raises(ValueError, match=rf"^X\[17, 2\] is {value}: remove the row"):
+                    getattr(r, method)(rows)
+
+
+def test_predictions_that_overflow():
+    """Finite rows may have one that is not: NaN has no class, and infinity is none of a number."""
+    for dtype, coef in (("float64", [1e300, -1e300, 0]), ("float32", [1e30, -1e30, 0])):
+        r = gd.fit(X.astype(dtype), y > 0, loss="logistic", epochs=0, coef_init=coef)
+        rows = np.ones((5, 3), dtype)
+        assert r.predict(rows).tolist() == [False] * 5
+        rows[3] = np.finfo(dtype).max
+        for method in (r.predict, r.predict_proba, r.decision_function):
+            with pytest.raises(
+                ValueError, match=rf"^the prediction for row 3 of X overflows {dtype}$"
+            ):
+                method(rows)
+    broken = dataclasses.replace(gd.fit(X, y, epochs=1), coef=np.array([1.0, np.nan, 2.0]))
+    with pytest.raises(ValueError, match=r"^coef\[1\] is nan: such a model predicts nothing"):
+        broken.predict(X)
 
 
 def test_other_names_for_a_prediction():
