@@ -254,7 +254,7 @@ def _described(result: gd.FitResult) -> dict[str, Any]:
         "n_steps": result.n_steps,
         "converged": result.converged,
         "stop_reason": result.stop_reason,
-        "loss": {"name": result.loss.name, **result.loss._asdict()},
+        "loss": {"name": result.loss.name, **vars(result.loss)},
         "optimizer": optimizers.to_dict(result.optimizer),
         "backend": result.backend,
         "digest": result.digest,

@@ -62,7 +62,7 @@ class Options(NamedTuple):
             return
         if self.clip_norm < float(np.finfo(dtype).max):  # above, nothing is clipped
             check_representable("clip_norm", self.clip_norm, dtype)
-        for name, number in (self.loss._asdict() | self.penalty._asdict()).items():
+        for name, number in (vars(self.loss) | self.penalty._asdict()).items():
             check_representable(name, number, dtype)
         _rates.check_numbers(self.optimizer, dtype, "X")
 
@@ -302,7 +302,7 @@ def _check_continues(
     if targets.loss.targets != "classes" and outputs != targets.shape:
         raise ValueError(f"a row of y has shape {outputs}, one of the calls before {targets.shape}")
     now, then = options.loss, targets.loss
-    if (now.name, now._asdict()) != (then.name, then._asdict()):
+    if now != then:
         raise ValueError(f"loss is {now.name}, that of the calls before {then.name}: start anew")
     rule = options.optimizer.rule
     if rule.name != before.optimizer.rule.name or len(rule.initial) != len(before.slots):

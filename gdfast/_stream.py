@@ -323,7 +323,7 @@ class Stream(Rows):
     ) -> Any:
         """That of a model; without one, of predicting 0."""
         dtype = self.y.dtype
-        loss = cast(loss, dtype)
+        loss = cast(loss.kernel, dtype)
         sums = []
         for X, y, weights in self.parts():
             p = np.broadcast_to(np.zeros((1, outputs), dtype), (len(y), outputs))
@@ -482,7 +482,7 @@ class Streaming:
         with np.errstate(all="ignore"):
             if isinstance(rows.X, Csr):  # summed row after row, without a tree
                 sums, lost = np.zeros_like(params), []
-                loss = cast(problem.loss, problem.dtype)
+                loss = cast(problem.loss.kernel, problem.dtype)
                 for part in rows.parts():
                     row_losses = np.empty(len(part.y), problem.dtype)
                     _numpy.add_gradients(part, loss, problem.outputs, params, 1, sums, row_losses)

@@ -5,8 +5,12 @@ number in a formula is written ``like(p, number)``, which gives it p's dtype: nu
 A choice is written ``where(condition, a, b)``.
 """
 
+import inspect
 import math
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections import namedtuple
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
@@ -23,35 +27,62 @@ from gdfast.elementary import (
 )
 
 
-class Loss(Protocol):
-    """What a loss is: fields are its parameters, the methods its formulas.
+@dataclass_transform(frozen_default=True)
+class Loss(ABC):
+    """Base class of the losses: the annotated fields of one are its parameters, its methods the formulas.
 
-    These are ``value(p, y)`` and ``gradient(p, y)``, for one output, or ``of_row(p, y, c)``, as in `of_row` below.
-    Steps of single rows are faster with ``anchor`` and ``gradient_near``, or where the loss is in `LINEAR`.
+    A loss becomes a frozen dataclass. Its formulas are ``value(p, y)`` and ``gradient(p, y)``, for one output, or
+    ``of_row(p, y, c)``, as in `of_row` below. Steps of single rows are faster with ``anchor`` and ``gradient_near``, or
+    where the loss is in `LINEAR`.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> gd.losses.Huber(delta=2.0), gd.losses.Hinge() == gd.losses.Logistic()
+    (Huber(delta=2.0), False)
     """
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
+    targets: ClassVar[str]  # what y holds: "numbers", "counts", "signs" (two classes) or "classes"
+    Kernel: ClassVar[Any]  # the type of `kernel`
 
-    def _asdict(self) -> dict[str, Any]: ...
+    def __init_subclass__(cls) -> None:
+        """Make a dataclass of the loss, and a named tuple of its fields and formulas: numba knows no dataclasses."""
+        formulas = [
+            (name, formula)
+            for name, formula in inspect.getmembers(cls, inspect.isfunction)
+            if not name.startswith("__")
+        ]
+        cls.__hash__ = Loss.__hash__  # type: ignore[method-assign] # else a dataclass would have one of its fields alone
+        dataclass(frozen=True)(cls)
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type] # a dataclass by now
+        # Under the loss's own name: by names numba tells the types of tuples apart.
+        kernel: Any = namedtuple(cls.__name__, names, module=cls.__module__)  # type: ignore[misc]
+        kernel.__qualname__ = f"{cls.__qualname__}.Kernel"  # where pickle finds it
+        for name, formula in formulas:
+            setattr(kernel, name, formula)
+        cls.Kernel = kernel
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
 
     @property
-    def targets(self) -> str:
-        """What y holds: "numbers", "counts", "signs" (two classes) or "classes" (0, 1, ..., k - 1)."""
-        ...
+    def kernel(self) -> Any:
+        """The parameters as a named tuple that has the formulas too: what the kernels take."""
+        return self.Kernel(**vars(self))
 
     @property
+    @abstractmethod
     def curvature(self) -> float | None:
         """The largest second derivative by p, or eigenvalue of those by several; None where it has no bound."""
-        ...
 
     @property
+    @abstractmethod
     def steepness(self) -> float | None:
         """The largest first derivative by p; None where it has no bound."""
-        ...
 
 
-class SquaredError(NamedTuple):
+class SquaredError(Loss):
     """(p - y)^2, the loss of least squares.
 
     Its derivative by p is 2 (p - y). As in scikit-learn's ``squared_error`` before version 1.0 and in
@@ -65,21 +96,10 @@ class SquaredError(NamedTuple):
     (0.25, 1.0)
     """
 
-    @property
-    def name(self) -> str:
-        return "squared_error"
-
-    @property
-    def targets(self) -> str:
-        return "numbers"
-
-    @property
-    def curvature(self) -> float | None:
-        return 2.0
-
-    @property
-    def steepness(self) -> float | None:
-        return None
+    name = "squared_error"
+    targets = "numbers"
+    curvature = 2.0
+    steepness = None
 
     def value(self, p: Any, y: Any) -> Any:
         r = p - y
@@ -90,7 +110,7 @@ class SquaredError(NamedTuple):
         return r + r
 
 
-class HalfSquaredError(NamedTuple):
+class HalfSquaredError(Loss):
     """(p - y)^2 / 2, whose derivative by p is the residual p - y.
 
     The form of scikit-learn's ``SGDRegressor(loss="squared_error")``.
@@ -103,21 +123,10 @@ class HalfSquaredError(NamedTuple):
     (0.125, 0.5)
     """
 
-    @property
-    def name(self) -> str:
-        return "half_squared_error"
-
-    @property
-    def targets(self) -> str:
-        return "numbers"
-
-    @property
-    def curvature(self) -> float | None:
-        return 1.0
-
-    @property
-    def steepness(self) -> float | None:
-        return None
+    name = "half_squared_error"
+    targets = "numbers"
+    curvature = 1.0
+    steepness = None
 
     def value(self, p: Any, y: Any) -> Any:
         r = p - y
@@ -127,7 +136,7 @@ class HalfSquaredError(NamedTuple):
         return p - y
 
 
-class Huber(NamedTuple):
+class Huber(Loss):
     """r^2 / 2 for residuals r = p - y up to delta, and delta (abs(r) - delta / 2) beyond.
 
     Parameters
@@ -150,17 +159,9 @@ class Huber(NamedTuple):
 
     delta: float = 1.35
 
-    @property
-    def name(self) -> str:
-        return "huber"
-
-    @property
-    def targets(self) -> str:
-        return "numbers"
-
-    @property
-    def curvature(self) -> float | None:
-        return 1.0
+    name = "huber"
+    targets = "numbers"
+    curvature = 1.0
 
     @property
     def steepness(self) -> float | None:
@@ -176,7 +177,7 @@ class Huber(NamedTuple):
         return where(r < -self.delta, -self.delta, where(r > self.delta, self.delta, r))
 
 
-class EpsilonInsensitive(NamedTuple):
+class EpsilonInsensitive(Loss):
     """max(0, abs(p - y) - epsilon): the loss of support vector regression.
 
     Parameters
@@ -199,21 +200,10 @@ class EpsilonInsensitive(NamedTuple):
 
     epsilon: float = 0.1
 
-    @property
-    def name(self) -> str:
-        return "epsilon_insensitive"
-
-    @property
-    def targets(self) -> str:
-        return "numbers"
-
-    @property
-    def curvature(self) -> float | None:
-        return None
-
-    @property
-    def steepness(self) -> float | None:
-        return 1.0
+    name = "epsilon_insensitive"
+    targets = "numbers"
+    curvature = None
+    steepness = 1.0
 
     def value(self, p: Any, y: Any) -> Any:
         beyond = abs(p - y) - self.epsilon
@@ -224,7 +214,7 @@ class EpsilonInsensitive(NamedTuple):
         return where(abs(r) <= self.epsilon, like(p, 0.0), sign(r))
 
 
-class SquaredEpsilonInsensitive(NamedTuple):
+class SquaredEpsilonInsensitive(Loss):
     """max(0, abs(p - y) - epsilon)^2.
 
     Parameters
@@ -246,21 +236,10 @@ class SquaredEpsilonInsensitive(NamedTuple):
 
     epsilon: float = 0.1
 
-    @property
-    def name(self) -> str:
-        return "squared_epsilon_insensitive"
-
-    @property
-    def targets(self) -> str:
-        return "numbers"
-
-    @property
-    def curvature(self) -> float | None:
-        return 2.0
-
-    @property
-    def steepness(self) -> float | None:
-        return None
+    name = "squared_epsilon_insensitive"
+    targets = "numbers"
+    curvature = 2.0
+    steepness = None
 
     def value(self, p: Any, y: Any) -> Any:
         beyond = abs(p - y) - self.epsilon
@@ -272,7 +251,7 @@ class SquaredEpsilonInsensitive(NamedTuple):
         return where(beyond <= 0, like(p, 0.0), (beyond + beyond) * sign(r))
 
 
-class Quantile(NamedTuple):
+class Quantile(Loss):
     """q (y - p) below the target, (1 - q) (p - y) above: its minimum is the q-quantile.
 
     Parameters
@@ -294,17 +273,9 @@ class Quantile(NamedTuple):
 
     q: float = 0.5
 
-    @property
-    def name(self) -> str:
-        return "quantile"
-
-    @property
-    def targets(self) -> str:
-        return "numbers"
-
-    @property
-    def curvature(self) -> float | None:
-        return None
+    name = "quantile"
+    targets = "numbers"
+    curvature = None
 
     @property
     def steepness(self) -> float | None:
@@ -317,7 +288,7 @@ class Quantile(NamedTuple):
         return where(p > y, like(p, 1.0) - self.q, -self.q)
 
 
-class Poisson(NamedTuple):
+class Poisson(Loss):
     """exp(p) - y p: minus the logarithm of the likelihood of a count y with mean exp(p), up to a constant.
 
     References
@@ -332,21 +303,10 @@ class Poisson(NamedTuple):
     (1.0, -2.0)
     """
 
-    @property
-    def name(self) -> str:
-        return "poisson"
-
-    @property
-    def targets(self) -> str:
-        return "counts"
-
-    @property
-    def curvature(self) -> float | None:
-        return None
-
-    @property
-    def steepness(self) -> float | None:
-        return None
+    name = "poisson"
+    targets = "counts"
+    curvature = None
+    steepness = None
 
     def value(self, p: Any, y: Any) -> Any:
         return like(p, exp(wide(p))) - y * p
@@ -358,7 +318,7 @@ class Poisson(NamedTuple):
         return like(p, exp(wide(p)))
 
 
-class Logistic(NamedTuple):
+class Logistic(Loss):
     """log(1 + exp(-y p)) for y = -1 or 1: minus the logarithm of the likelihood where y has the odds exp(p).
 
     References
@@ -373,21 +333,10 @@ class Logistic(NamedTuple):
     (0.693147, -0.5)
     """
 
-    @property
-    def name(self) -> str:
-        return "logistic"
-
-    @property
-    def targets(self) -> str:
-        return "signs"
-
-    @property
-    def curvature(self) -> float | None:
-        return 0.25
-
-    @property
-    def steepness(self) -> float | None:
-        return 1.0
+    name = "logistic"
+    targets = "signs"
+    curvature = 0.25
+    steepness = 1.0
 
     def value(self, p: Any, y: Any) -> Any:
         z = wide(p * y)
@@ -410,7 +359,7 @@ class Logistic(NamedTuple):
         return like(p, 1.0 / (1.0 + exp(-wide(p))))
 
 
-class Hinge(NamedTuple):
+class Hinge(Loss):
     """max(0, 1 - y p) for y = -1 or 1: the loss of support vector machines.
 
     References
@@ -425,21 +374,10 @@ class Hinge(NamedTuple):
     (0.75, -1.0, 0.0)
     """
 
-    @property
-    def name(self) -> str:
-        return "hinge"
-
-    @property
-    def targets(self) -> str:
-        return "signs"
-
-    @property
-    def curvature(self) -> float | None:
-        return None
-
-    @property
-    def steepness(self) -> float | None:
-        return 1.0
+    name = "hinge"
+    targets = "signs"
+    curvature = None
+    steepness = 1.0
 
     def value(self, p: Any, y: Any) -> Any:
         short = like(p, 1.0) - y * p
@@ -449,7 +387,7 @@ class Hinge(NamedTuple):
         return where(y * p >= 1, like(p, 0.0), -y)
 
 
-class SquaredHinge(NamedTuple):
+class SquaredHinge(Loss):
     """max(0, 1 - y p)^2 for y = -1 or 1.
 
     References
@@ -464,21 +402,10 @@ class SquaredHinge(NamedTuple):
     (0.25, -1.0)
     """
 
-    @property
-    def name(self) -> str:
-        return "squared_hinge"
-
-    @property
-    def targets(self) -> str:
-        return "signs"
-
-    @property
-    def curvature(self) -> float | None:
-        return 2.0
-
-    @property
-    def steepness(self) -> float | None:
-        return None
+    name = "squared_hinge"
+    targets = "signs"
+    curvature = 2.0
+    steepness = None
 
     def value(self, p: Any, y: Any) -> Any:
         short = like(p, 1.0) - y * p
@@ -489,7 +416,7 @@ class SquaredHinge(NamedTuple):
         return where(short <= 0, like(p, 0.0), -y * (short + short))
 
 
-class ModifiedHuber(NamedTuple):
+class ModifiedHuber(Loss):
     """max(0, 1 - y p)^2 for y = -1 or 1 where y p >= -1, and -4 y p beyond.
 
     References
@@ -505,21 +432,10 @@ class ModifiedHuber(NamedTuple):
     (12.0, -4.0, 0.25)
     """
 
-    @property
-    def name(self) -> str:
-        return "modified_huber"
-
-    @property
-    def targets(self) -> str:
-        return "signs"
-
-    @property
-    def curvature(self) -> float | None:
-        return 2.0
-
-    @property
-    def steepness(self) -> float | None:
-        return 4.0
+    name = "modified_huber"
+    targets = "signs"
+    curvature = 2.0
+    steepness = 4.0
 
     def value(self, p: Any, y: Any) -> Any:
         z = y * p
@@ -538,7 +454,7 @@ class ModifiedHuber(NamedTuple):
         return (inner + 1) / 2
 
 
-class Perceptron(NamedTuple):
+class Perceptron(Loss):
     """max(0, -y p) for y = -1 or 1.
 
     References
@@ -553,21 +469,10 @@ class Perceptron(NamedTuple):
     (2.0, -1.0, 0.0)
     """
 
-    @property
-    def name(self) -> str:
-        return "perceptron"
-
-    @property
-    def targets(self) -> str:
-        return "signs"
-
-    @property
-    def curvature(self) -> float | None:
-        return None
-
-    @property
-    def steepness(self) -> float | None:
-        return 1.0
+    name = "perceptron"
+    targets = "signs"
+    curvature = None
+    steepness = 1.0
 
     def value(self, p: Any, y: Any) -> Any:
         z = y * p
@@ -577,7 +482,7 @@ class Perceptron(NamedTuple):
         return where(y * p > 0, like(p, 0.0), -y)
 
 
-class Softmax(NamedTuple):
+class Softmax(Loss):
     """log sum_o exp(p_o) - p_y for k classes: minus the logarithm of the probability exp(p_y) / sum_o exp(p_o) of y.
 
     Its derivatives by the k predictions are the probabilities, that of the class y less 1.
@@ -602,21 +507,10 @@ class Softmax(NamedTuple):
 
     classes: int = 0
 
-    @property
-    def name(self) -> str:
-        return "softmax"
-
-    @property
-    def targets(self) -> str:
-        return "classes"
-
-    @property
-    def curvature(self) -> float | None:
-        return 0.5
-
-    @property
-    def steepness(self) -> float | None:
-        return math.sqrt(2)
+    name = "softmax"
+    targets = "classes"
+    curvature = 0.5
+    steepness = math.sqrt(2)
 
     def of_row(self, p: Any, y: Any, c: Any) -> Any:
         best = 0
@@ -644,7 +538,7 @@ class Softmax(NamedTuple):
 
 
 TABLE: dict[str, type[Loss]] = {
-    loss().name: loss
+    loss.name: loss
     for loss in (
         SquaredError,
         HalfSquaredError,
@@ -664,7 +558,7 @@ TABLE: dict[str, type[Loss]] = {
 
 
 # k, where the derivative is k (p - y): the steps of groups of rows are made from residuals there.
-LINEAR: dict[type[Loss], int] = {SquaredError: 2, HalfSquaredError: 1}
+LINEAR = {SquaredError.Kernel: 2, HalfSquaredError.Kernel: 1}
 
 
 def linear(self: Any) -> int:
@@ -745,6 +639,6 @@ def find(loss: "str | Loss") -> Loss:
         else check_number(
             name, number, *RANGES[name], include_low=name == "epsilon", include_high=False
         )
-        for name, number in loss._asdict().items()
+        for name, number in vars(loss).items()
     }
     return type(loss)(**checked)

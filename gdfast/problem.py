@@ -101,5 +101,5 @@ def useful_threads(threads: int, rows: int, features: int, outputs: int) -> int:
 
 
 def cast(record: Any, dtype: np.dtype[Any]) -> Any:
-    """The loss or rule with its numbers in this dtype; what is no float stays as it is."""
+    """A named tuple, such as a rule, with its numbers in this dtype; what is no float stays as it is."""
     return type(record)(*(dtype.type(v) if isinstance(v, float) else v for v in record))

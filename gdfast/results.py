@@ -295,7 +295,7 @@ class FitResult:
             "n_steps": self.n_steps,
             "converged": self.converged,
             "stop_reason": self.stop_reason,
-            "loss": [self.loss.name, self.loss._asdict()],
+            "loss": [self.loss.name, vars(self.loss)],
             "optimizer": optimizers.to_dict(self.optimizer),
             "backend": self.backend,
             "feature_names": self.feature_names,

@@ -757,7 +757,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
             weights = by_class[chosen] if weights is None else weights * by_class[chosen]
         loss = self._loss()
         if loss.targets == "classes":
-            given = loss._asdict()["classes"]
+            given = vars(loss)["classes"]
             if given not in (0, k):
                 raise ValueError(f"loss={loss}, but there are {k} classes: pass loss='softmax'")
             if k > 2:
@@ -770,7 +770,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
 
 def _outputs(loss: Loss, target: Array) -> tuple[int, ...]:
     """The shape of the intercepts: as many as there are classes, or targets in a row."""
-    return (loss._asdict()["classes"],) if loss.targets == "classes" else target.shape[1:]
+    return (vars(loss)["classes"],) if loss.targets == "classes" else target.shape[1:]
 
 
 def _shaped(values: ArrayLike | None, shape: tuple[int, ...]) -> Any:

@@ -87,7 +87,7 @@ def _coding(y: Any, a: Array, single: bool, loss: Loss) -> Coding:
         "softmax takes the classes 0, 1, ..., k - 1; gdfast.sklearn.GDClassifier takes labels of all kinds",
     )
     k = int(a.max()) + 1
-    wanted: int = loss._asdict()["classes"] or k
+    wanted: int = vars(loss)["classes"] or k
     if k > wanted:
         raise ValueError(
             f"y holds the class {k - 1}, and Softmax(classes={wanted}) has 0 to {wanted - 1}"

@@ -1,8 +1,12 @@
 """The losses against exact arithmetic, on every backend: values, derivatives, and the same bytes of both."""
 
+import copy
+import dataclasses
 import math
+import pickle
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -176,7 +180,7 @@ def arguments(loss, dtype="float64"):
         "counts": [0.0, 1.0, 3.0, 1e6],
         "signs": [-1.0, 1.0],
     }[loss.targets]
-    edges = [0.0, 1.0, -1.0, *loss._asdict().values()]
+    edges = [0.0, 1.0, -1.0, *vars(loss).values()]
     small = np.finfo(dtype).smallest_subnormal
     p = np.r_[
         random.standard_normal(60),
@@ -202,7 +206,7 @@ def arguments(loss, dtype="float64"):
     p, y = np.array(pairs).T
     if loss.name in ("epsilon_insensitive", "squared_epsilon_insensitive", "quantile"):
         # A difference that is rounded onto a kink belongs to either side.
-        rounded, kink = p - y, np.array(loss._asdict().get("epsilon", 0.0)).astype(dtype)
+        rounded, kink = p - y, np.array(vars(loss).get("epsilon", 0.0)).astype(dtype)
         exact = [Fraction(float(a)) - Fraction(float(b)) for a, b in zip(p, y, strict=True)]
         onto = np.array(
             [
@@ -226,7 +230,7 @@ def test_values_and_derivatives(loss):
     """At most 4 units in the last place, the derivative at a kink as documented."""
     number = mpmath.mpf if loss.name in ("poisson", "logistic") else Fraction
     p, y = arguments(loss)
-    parameters = [number(v) for v in loss._asdict().values()]
+    parameters = [number(v) for v in vars(loss).values()]
     got = both("cpp", loss, p, y)
     with mpmath.workprec(200):
         for pi, yi, *pair in zip(p, y, *got, strict=True):
@@ -266,10 +270,11 @@ def test_float32_is_float64_rounded(loss):
     """To 2 units in the last place of float32, or 3."""
     p, y = arguments(loss, "float32")
     wide = [a.astype(np.float64) for a in (p, y)]
-    narrow = type(loss)(*(float(np.float32(v)) for v in loss._asdict().values()))
+    narrow = type(loss)(*(float(np.float32(v)) for v in vars(loss).values()))
     got, expected = both("cpp", loss, p, y), both("cpp", narrow, *wide)
     exact = np.array(
-        [SINGLE[loss.name](*map(float, pair), *narrow) for pair in zip(*wide, strict=True)], float
+        [SINGLE[loss.name](*map(float, pair), *narrow.kernel) for pair in zip(*wide, strict=True)],
+        float,
     )
     for k in (0, 1):
         assert got[k].dtype == np.float32
@@ -534,7 +539,9 @@ def test_the_ranges_of_parameters(record, name, outside, ends):
 
 
 def test_every_parameter_has_a_range():
-    named = {(record, field) for record in losses.TABLE.values() for field in record._fields}
+    named = {
+        (record, field) for record in losses.TABLE.values() for field in record.__annotations__
+    }
     assert named == {(record, name) for record, name, *_ in RANGES}
 
 
@@ -568,3 +575,48 @@ def test_formulas_keep_the_shape_of_a_single_prediction(name, dtype):
                 assert np.shape(found) == shape
                 assert found.dtype == dtype
                 assert np.ravel(found).tolist() == [every[i]]
+
+
+EACH = [record() for record in losses.TABLE.values()]
+WITH_A_NUMBER = [type(loss)(0.25) for loss in EACH if vars(loss) and loss.name != "softmax"]
+
+
+def test_losses_are_equal_where_formula_and_numbers_are():
+    several = [*EACH, *WITH_A_NUMBER, losses.Softmax(3)]
+    assert len(set(several)) == len({hash(loss) for loss in several}) == len(several)
+    for loss in several:
+        again = type(loss)(**vars(loss))
+        assert loss == again == pickle.loads(pickle.dumps(loss)) == copy.deepcopy(loss)
+        assert hash(loss) == hash(again)
+        assert [other for other in several if other == loss] == [loss]
+        assert loss
+
+
+def test_losses_are_keys():
+    X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    kinds = [loss for loss in EACH if loss.targets == "signs"]
+    fits = {loss: gd.fit(X, y, loss=loss, epochs=1) for loss in kinds}
+    assert len(fits) == 5
+    assert [fits[loss].loss for loss in kinds] == kinds
+
+
+def test_losses_say_their_numbers_and_keep_them():
+    assert repr(losses.Hinge()) == "Hinge()"
+    assert repr(losses.Huber(delta=2.0)) == "Huber(delta=2.0)"
+    assert losses.Huber(delta=2.0) == losses.Huber(2.0) != losses.Huber()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        losses.Huber().delta = 1.0
+
+
+def test_a_loss_as_the_documentation_adds_one(monkeypatch):
+    """Its minimum is where the derivatives, worked out by hand for y = 0, 0, 3 and delta 1, add up to 0."""
+    text = (Path(__file__).parents[1] / "docs" / "adding.md").read_text("utf-8")
+    code = re.search(r"```python\n(class \w+\(Loss\).*?)```", text, re.DOTALL)
+    scope = dict(vars(losses))
+    exec(code[1], scope)
+    loss = scope["PseudoHuber"]
+    monkeypatch.setitem(losses.TABLE, "pseudo_huber", loss)
+    r = gd.fit(np.ones((3, 1)), [0, 0, 3], loss="pseudo_huber", epochs=2000, backend="numpy")
+    assert r.loss == loss() != loss(2.0)
+    b = r.predict([[1.0]])[0]
+    assert 2 * b / math.sqrt(1 + b * b) == pytest.approx((3 - b) / math.sqrt(1 + (3 - b) ** 2))

@@ -103,7 +103,7 @@ class Objective:
     def __init__(self, name, X, y, l1=0.0, l2=0.0, weights=None, **parameters):
         self.name, self.X, self.l1, self.l2 = name, X, l1, l2
         record = losses.TABLE[name](**parameters)
-        self.parameters = [v for k, v in record._asdict().items() if k != "classes"]
+        self.parameters = [v for k, v in vars(record).items() if k != "classes"]
         self.outputs = int(y.max()) + 1 if name == "softmax" else None
         self.y = {"signs": 2 * y - 1, "classes": y.astype(int)}.get(record.targets, y)
         self.weights = np.ones(len(y)) if weights is None else weights / np.mean(weights)

@@ -19,7 +19,7 @@ def descend(
     epochs, state.steps, status = _core.descend(
         *problem.rows,
         loss.name,
-        loss,
+        loss.kernel,
         rule.name,
         rule,
         problem.outputs,
@@ -55,7 +55,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     lost = _core.sum(
         *problem.rows,
         loss.name,
-        loss,
+        loss.kernel,
         problem.outputs,
         params,
         grad,
@@ -66,7 +66,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
 
 def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     """The mean loss of some rows, given their predictions, (n, outputs), or (1, outputs) for all alike."""
-    return p.dtype.type(_core.mean_loss(p, y, weights, loss.name, loss))
+    return p.dtype.type(_core.mean_loss(p, y, weights, loss.name, loss.kernel))
 
 
 def step(rule: Any, params: Array, grad: Array, slots: Array, numbers: Array) -> None:

@@ -1267,7 +1267,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     """The sums over all rows of the gradient, (size,), and of the loss."""
     rows = problem.rows
     n = len(rows.y)
-    loss = cast(problem.loss, problem.dtype)
+    loss = cast(problem.loss.kernel, problem.dtype)
     epoch_loss = np.zeros(-(-n // BLOCK), problem.dtype)
     unshuffled = np.empty(0, np.uint64)
     sums = Threaded(problem.batch_threads).sum_all(
@@ -1282,10 +1282,12 @@ def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     n, outputs = len(y), p.shape[1]
     sums = np.zeros(-(-n // BLOCK), p.dtype)
     if hasattr(loss, "of_row"):
-        _sum_joint_losses(cast(loss, p.dtype), p, y, weights, np.empty(outputs, p.dtype), sums)
+        _sum_joint_losses(
+            cast(loss.kernel, p.dtype), p, y, weights, np.empty(outputs, p.dtype), sums
+        )
     else:
         room = tuple(np.empty((3, CHUNK), p.dtype))
-        _sum_losses(cast(loss, p.dtype), p, y, weights, room, sums)
+        _sum_losses(cast(loss.kernel, p.dtype), p, y, weights, room, sums)
     return order.tree(sums) / p.dtype.type(n)
 
 

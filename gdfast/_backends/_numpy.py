@@ -402,7 +402,7 @@ def run(
         epochs, state.steps, status = loop(
             kernels,
             problem.rows,
-            cast(problem.loss, dtype),
+            cast(problem.loss.kernel, dtype),
             cast(problem.rule, dtype),
             cast(problem.penalty, dtype),
             problem.outputs,
@@ -434,7 +434,7 @@ def run(
 def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     """The sums over all rows of the gradient, (size,), and of the loss."""
     row_losses = np.empty(len(problem.rows.y), problem.dtype)
-    loss = cast(problem.loss, problem.dtype)
+    loss = cast(problem.loss.kernel, problem.dtype)
     kernels = Numpy(problem.batch_threads)
     with np.errstate(all="ignore"):
         sums = kernels.sum_gradients(problem.rows, loss, problem.outputs, params, row_losses)
@@ -446,7 +446,9 @@ def mean_loss(loss: Any, p: Array, y: Array, weights: Array) -> Any:
     n, outputs = len(y), p.shape[1]
     p = np.broadcast_to(p, (n, outputs)).T
     with np.errstate(all="ignore"):
-        terms = weights * losses.of_row(cast(loss, p.dtype), p, y.T, np.empty(p.shape, p.dtype))
+        terms = weights * losses.of_row(
+            cast(loss.kernel, p.dtype), p, y.T, np.empty(p.shape, p.dtype)
+        )
         return order.sum_rows(terms) / p.dtype.type(n)
 
 
