@@ -88,11 +88,14 @@ inline void in_runs(index count, const F &f) {
     }
 }
 
+// The caches that rows to come are fetched into, as the compilers number them.
+enum class Cache { second = 2, nearest = 3 };
+
 // Asks for what will be read soon.
-template <class T>
+template <Cache cache = Cache::nearest, class T>
 inline void prefetch(const T *x) {
-    constexpr int for_reading = 0, nearest_cache = 3;
-    __builtin_prefetch(x, for_reading, nearest_cache);
+    constexpr int for_reading = 0;
+    __builtin_prefetch(x, for_reading, int(cache));
     asm volatile("" ::); // otherwise a function of nothing but prefetches is taken for one without effects
 }
 
@@ -100,12 +103,13 @@ inline void prefetch(const T *x) {
 template <class T>
 constexpr index line = 64 / index(sizeof(T));
 
-// The same for so many numbers, or for the first of them: the hardware goes on by itself.
+// Asks for `count` numbers, at most 4 KB, which the hardware goes on from by itself: into the second cache, as the
+// entries of sparse rows that are not short would push each other out of the nearest.
 template <class T>
-inline void prefetch(const T *x, index count) {
+inline void prefetch_run(const T *x, index count) {
     constexpr index most = 64 * line<T>;
     for (index j = 0; j < count && j < most; j += line<T>) {
-        prefetch(x + j);
+        prefetch<Cache::second>(x + j);
     }
 }
 

@@ -15,15 +15,12 @@ constexpr index chunk = 32;
 // Whole groups of rows that make their steps in turn.
 template <class T>
 struct InGroups {
-    const T *const *x; // and `fetched` more
+    const T *const *x; // and `rows_ahead` more
     const T *y;
     const T *s; // their weights
     const T *a; // the rates of their steps times s, and times `linear`
     index count;
     bool fit_intercept;
-
-    static constexpr index fetched = 4 * group; // before they are in turn
-    static_assert(fetched <= rows_ahead);
 };
 
 // What rows j < i of a group change the prediction of row i by, for each derivative of their losses.
@@ -181,8 +178,9 @@ private:
         constexpr bool residuals = k != 0;
         T predictions[chunk]; // or residuals
         T targets[chunk] = {};
+        const index ahead = W::cache_for_steps == Cache::nearest ? fetched_near : fetched_ahead<T>(features.features());
         for (index at = 0; at < rows.count; at += group) {
-            const T *const *x = rows.x + at, *const *next = x + rows.fetched;
+            const T *const *x = rows.x + at, *const *next = x + ahead;
             const T *const a = rows.a + at;
             const T *const y = rows.y + at;
             T before[group], h[pairs], d[group], c[group];

@@ -60,9 +60,9 @@ public:
     [[gnu::flatten]] void dots(const Row *rows, index count, T *w, T *p) const {
         with_weights<T>(d, [&](auto kind) {
             const typename decltype(kind)::type weights(w, groups_);
-            each<group>(count, [&](index r, auto size) {
-                weights.template dots<size>(rows + r, rows + r + rows_ahead, p + r);
-            });
+            const index ahead = fetched_ahead<T>(d);
+            each<group>(count,
+                        [&](index r, auto size) { weights.template dots<size>(rows + r, rows + r + ahead, p + r); });
         });
     }
 
@@ -94,8 +94,9 @@ public:
         with_weights<T>(d, [&](auto kind) {
             typename decltype(kind)::type sum(g, groups_);
             T b = bias;
+            const index ahead = fetched_ahead<T>(d);
             each<group>(count, [&](index r, auto size) {
-                sum.template add<size>(rows + r, rows + r + rows_ahead, c + r);
+                sum.template add<size>(rows + r, rows + r + ahead, c + r);
                 unrolled<size>([&](auto i) { b += c[r + i]; });
             });
             sum.save();
@@ -167,8 +168,8 @@ struct Csr {
     void fetch_after(const Row *row) const {
         prefetch(starts + row[rows_ahead / 2]);
         const index next = row[rows_ahead / 4];
-        prefetch(values + starts[next], starts[next + 1] - starts[next]);
-        prefetch(columns + starts[next], starts[next + 1] - starts[next]);
+        prefetch_run(values + starts[next], starts[next + 1] - starts[next]);
+        prefetch_run(columns + starts[next], starts[next + 1] - starts[next]);
     }
 
     // x.w for row i: the sum of as many terms as it holds.

@@ -92,7 +92,7 @@ private:
             const T *const *x = in_turn.x + at;
             const T *const a = in_turn.a + at;
             T h[pairs];
-            const T *const *const next = x + in_turn.fetched;
+            const T *const *const next = x + fetched_ahead<T>(shape_.d);
             for (index o = 0; o < k; ++o) {
                 T *const w = models_ + o * padded_.stride;
                 T out[group];

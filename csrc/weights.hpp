@@ -3,6 +3,8 @@
 
 #include "lanes.hpp"
 
+#include <algorithm>
+
 namespace gdfast {
 
 // How many rows go side by side, and how many pairs they make.
@@ -15,12 +17,28 @@ constexpr index pair = i * (i - 1) / 2 + j;
 
 constexpr index one = -1; // feature alone
 
+// How many rows before its turn one is fetched, by bytes, so that it holds whatever the caches: 64 KB of rows into the
+// second cache, a quarter of the smallest there is. At most as many rows as are known ahead, and at least the next
+// group; but nothing where that is over 128 KB, as such long rows are streams that the hardware fetches by itself.
+template <class T>
+constexpr index fetched_ahead(index features) {
+    const index row = features * index(sizeof(T));
+    return group * row > 128 * 1024 ? 0 : std::clamp(64 * 1024 / row / group * group, group, rows_ahead);
+}
+
+// Steps of single rows wait for each row; those of short rows, whose weights fit in the registers, take no longer than
+// the second cache. So short rows are fetched into the nearest one, these many before their turn: at most 4 KB.
+constexpr index fetched_near = 4 * group;
+static_assert(fetched_near <= rows_ahead);
+
 // K groups of lanes in registers; with K = 0, as many as there are, in memory. What stands behind the features is 0.
 // While rows are multiplied, half of those that will be read next are fetched, line by line; while they are added, the
 // other half: all at once, they would have to wait for each other.
 template <class T, index K>
 class Weights {
 public:
+    static constexpr Cache cache_for_steps = K > 0 ? Cache::nearest : Cache::second;
+
     // `at` points to whole groups of lanes.
     Weights(T *at, const Groups<T> &groups) : groups_(groups), at_(at) {
         unrolled<kept>([&](auto i) { kept_[i] = load(at + i * width<T>); });
@@ -31,13 +49,13 @@ public:
     }
 
     // x.w for R rows.
-    template <index R>
+    template <index R, Cache cache = Cache::second>
     void dots(const T *const *x, const T *const *next, T *out) const {
         Vector<T> a[R * vectors<T>] = {};
         add_products<R>(
             x,
             [=](index i, const auto &) {
-                fetch<0, (R + 1) / 2>(next, i);
+                fetch<0, (R + 1) / 2, cache>(next, i);
                 return get(i);
             },
             a);
@@ -49,7 +67,7 @@ public:
         if constexpr (vectors<T> == 1) { // there are registers for all sums at once
             Vector<T> a[group] = {}, b[pairs] = {};
             each([&](index i, index v, const auto &within) {
-                fetch<0, group / 2>(next, i);
+                fetch<0, group / 2, cache_for_steps>(next, i);
                 const Vector<T> w = get(i);
                 Vector<T> y[group];
                 unrolled<group>([&](auto r) {
@@ -61,7 +79,7 @@ public:
             sums_of_lanes<T, group>(a, out);
             sums_of_lanes<T, pairs>(b, with_others);
         } else {
-            dots<group>(x, next, out);
+            dots<group, cache_for_steps>(x, next, out);
             Vector<T> a[pairs * vectors<T>] = {};
             unrolled<group>([&](auto r) { add_products<r>(x, row(x[r]), a + pair<r, 0> * vectors<T>); });
             sums_of_lanes<T, pairs>(a, with_others);
@@ -71,7 +89,7 @@ public:
     // w + c x for R rows in turn.
     template <index R>
     void add(const T *const *x, const T *const *next, const T *c) {
-        change<R>(next, [=](Vector<T> w, const auto &of) {
+        change<R, Cache::second>(next, [=](Vector<T> w, const auto &of) {
             unrolled<R>([&](auto r) { w = w + of(x[r], c[r]); });
             return w;
         });
@@ -80,7 +98,7 @@ public:
     // w - c x for R rows in turn.
     template <index R>
     void subtract(const T *const *x, const T *const *next, const T *c) {
-        change<R>(next, [=](Vector<T> w, const auto &of) {
+        change<R, cache_for_steps>(next, [=](Vector<T> w, const auto &of) {
             unrolled<R>([&](auto r) { w = w - of(x[r], c[r]); });
             return w;
         });
@@ -146,19 +164,19 @@ private:
     }
 
     // Behind the features the products are 0 even where c is not finite: there the weights stay 0.
-    template <index R, class F>
+    template <index R, Cache cache, class F>
     void change(const T *const *next, const F &f) {
         each([&](index i, index v, const auto &within) {
-            fetch<(R + 1) / 2, R>(next, i);
+            fetch<(R + 1) / 2, R, cache>(next, i);
             set(i, f(get(i), [&](const T *x, T c) { return within(c * load(x + i * width<T>), v); }));
         });
     }
 
     // Of rows begin, ..., end - 1 of those that come next the line that begins with the i-th vector, if one does.
-    template <index begin, index end>
+    template <index begin, index end, Cache cache>
     static void fetch(const T *const *next, index i) {
         if (i % (line<T> / width<T>) == 0) {
-            unrolled<end - begin>([=](auto r) { prefetch(next[begin + r] + i * width<T>); });
+            unrolled<end - begin>([=](auto r) { prefetch<cache>(next[begin + r] + i * width<T>); });
         }
     }
 
@@ -171,6 +189,8 @@ private:
 template <class T>
 class Weights<T, one> {
 public:
+    static constexpr Cache cache_for_steps = Cache::nearest;
+
     Weights(T *at, const Groups<T> &) : at_(at), w_(*at) {}
 
     void save() const { *at_ = w_; }
