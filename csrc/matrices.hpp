@@ -33,6 +33,12 @@ public:
 
     const Groups<T> &groups() const { return groups_; }
 
+    // Rows that are in the nearest cache when they are read a second time: 16 KB of them, half of the smallest there
+    // is, at least a group and at most so many.
+    index read_twice(index most) const {
+        return std::clamp(16 * 1024 / (d * index(sizeof(T))) / group * group, group, most);
+    }
+
     // Rows first, ..., first + count - 1.
     void rows(index first, index count, Row *out) const {
         const index readable = std::clamp(readable_ - first, index(0), count);
@@ -166,8 +172,9 @@ struct Csr {
 
     // Fetches what the rows behind this one hold: first where it begins, and nearer to their turn the entries.
     void fetch_after(const Row *row) const {
-        prefetch(starts + row[rows_ahead / 2]);
-        const index next = row[rows_ahead / 4];
+        constexpr index ahead = 8;
+        prefetch(starts + row[2 * ahead]);
+        const index next = row[ahead];
         prefetch_run(values + starts[next], starts[next + 1] - starts[next]);
         prefetch_run(columns + starts[next], starts[next + 1] - starts[next]);
     }
@@ -178,6 +185,8 @@ struct Csr {
         const std::int32_t *const j = columns + starts[i];
         return sum_of<T>(starts[i + 1] - starts[i], [=](index k) { return x[k] * w[j[k]]; });
     }
+
+    static index read_twice(index most) { return most; }
 
     void rows(index first, index count, Row *out) const { std::iota(out, out + count, first); }
     void rows(const index *numbers, index count, Row *out) const { std::copy_n(numbers, count, out); }

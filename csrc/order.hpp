@@ -14,7 +14,7 @@ using index = std::ptrdiff_t;
 
 constexpr index lanes = 8;
 constexpr index block = 256;
-constexpr index rows_ahead = 32; // so many rows after those in turn are known, so that they can be fetched meanwhile
+constexpr index rows_ahead = 128; // rows after those in turn that are known, so that they can be fetched meanwhile
 constexpr index rounds = 8;
 constexpr index smallest_domain = 64;
 constexpr index lefts = 4; // the left halves of the shuffle are a multiple

@@ -23,9 +23,10 @@ void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
     Room<T> room;
     T *const p = room.of(2 * chunk * k);
     T *const c = p + chunk * k;
-    for (index begin = 0; begin < count; begin += chunk) {
+    const index most = data.X.read_twice(chunk);
+    for (index begin = 0; begin < count; begin += most) {
         const auto *const rows = turn.rows + begin;
-        const index size = std::min(chunk, count - begin);
+        const index size = std::min(most, count - begin);
         for (index o = 0; o < k; ++o) {
             T *const w = params + o * shape.stride;
             data.X.dots(rows, size, w, p + o * chunk);

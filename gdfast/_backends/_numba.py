@@ -25,8 +25,9 @@ from gdfast.problem import Array, Log, Problem, State, cast
 NAME = "numba"
 
 BLOCK, GROUP, LANES = order.BLOCK, order.GROUP, order.LANES
-CHUNK = 32  # how many rows are in the cache when they are read a second time
-AHEAD = 32  # how many rows before its turn one is looked for, to be fetched
+CHUNK = 32  # rows whose losses are found side by side
+AHEAD = 128  # how many rows at most before its turn one is looked for, to be fetched
+SPARSE_AHEAD = 16  # how many before the entries of a sparse row are fetched; twice as many before, where they begin
 # Where nothing is allocated: counting the references to arrays would cost more than what is computed.
 UNCOUNTED: Any = {"_nrt": False}
 # Where a call would cost more than what is computed: an array is passed as ten words.
@@ -283,11 +284,20 @@ def group_at(visited, at):
 
 
 @register_jitable(**INLINED)
-def group_ahead(visited, at, shuffled):
-    """The group that comes AHEAD rows later, for a fetch, which may fail: rows that are known, or that do not exist."""
+def fetched_ahead(X):
+    """How many rows before its turn one is fetched: 64 KB of them, at least a GROUP; 0 where such a group is long."""
+    row = X.shape[1] * X.itemsize
+    if GROUP * row > 128 * 1024:
+        return 0
+    return max(GROUP, min(AHEAD, 64 * 1024 // row // GROUP * GROUP))
+
+
+@register_jitable(**INLINED)
+def group_ahead(visited, at, ahead, shuffled):
+    """The group that comes `ahead` rows later, to be fetched: rows that are known, or that need not exist."""
     if shuffled:
-        return group_at(visited, at + AHEAD)
-    i = visited[at] + AHEAD
+        return group_at(visited, at + ahead)
+    i = visited[at] + ahead
     return i, i + 1, i + 2, i + 3
 
 
@@ -341,10 +351,21 @@ def find_joint_losses(kernels, rows, loss, first, end):
             c[o, r] *= s
 
 
+def read_twice(X):
+    """Rows that are in the nearest cache when they are read a second time: 16 KB, at least a GROUP, at most CHUNK."""
+    return max(GROUP, min(CHUNK, 16 * 1024 // (X.shape[1] * X.itemsize) // GROUP * GROUP))
+
+
+@overload(read_twice, jit_options=INLINED)
+def _read_twice(X):
+    return read_twice if isinstance(X, types.Array) else lambda X: CHUNK
+
+
 @register_jitable(**INLINED)
 def sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch_loss, offset):
     """Parts begin, ..., end - 1 of the batch: their summed gradients, and their rows' losses."""
     size = count if len(kernels.sums) == 1 else BLOCK
+    most = read_twice(rows.X)
     for part in range(begin, end):
         g = kernels.sums[part]
         for j in range(len(g)):
@@ -356,8 +377,8 @@ def sum_parts(kernels, rows, loss, keys, first, count, params, begin, end, epoch
             block_end = min(last, (k + 1) * BLOCK - offset)
             visit(kernels, keys, len(rows.y), position, min(len(rows.y), block_end + AHEAD))
             total = epoch_loss[k]
-            for at in range(0, block_end - position, CHUNK):
-                stop = min(at + CHUNK, block_end - position)
+            for at in range(0, block_end - position, most):
+                stop = min(at + most, block_end - position)
                 add_rows(kernels, rows, rows.X, loss, at, stop, len(keys) > 0, params, g)
                 for r in range(stop - at):
                     total += kernels.lost[r]
@@ -374,12 +395,13 @@ def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
     outputs = len(p)
     wide = len(g) // outputs
     whole = (end - first) - (end - first) % GROUP
+    ahead = fetched_ahead(X)
     for o in range(outputs):
         w = o * (d + 1)
         b = params[w + d]
         for r in range(0, whole, GROUP):
             i = group_at(visited, first + r)
-            later = group_ahead(visited, first + r, shuffled)
+            later = group_ahead(visited, first + r, ahead, shuffled)
             p0, p1, p2, p3 = _vectors.products(X, i, params, w, d, later[:2])
             p[o, r], p[o, r + 1], p[o, r + 2], p[o, r + 3] = p0 + b, p1 + b, p2 + b, p3 + b
         for r in range(whole, end - first):
@@ -390,7 +412,7 @@ def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
         b = g[w + wide - 1]
         for r in range(0, whole, GROUP):
             i = group_at(visited, first + r)
-            later = group_ahead(visited, first + r, shuffled)
+            later = group_ahead(visited, first + r, ahead, shuffled)
             factors = c[o, r], c[o, r + 1], c[o, r + 2], c[o, r + 3]
             _vectors.add_rows(X, i, factors, g, w, d, later[2:])
             b = (((b + factors[0]) + factors[1]) + factors[2]) + factors[3]
@@ -521,6 +543,7 @@ def by_groups(
     width, wide = d + 1, len(w) // outputs
     one, slope = params.dtype.type(fit_intercept), params.dtype.type(losses.linear(loss) or 1)
     last_rate = len(numbers) - 1
+    ahead = fetched_ahead(X)
     for o in range(outputs):
         for j in range(d):
             w[o * wide + j] = params[o * width + j]
@@ -546,7 +569,7 @@ def by_groups(
                 slope * (numbers[np.uintp(min(e + 3, last_rate)), 0] * s3),
             )
             averaged = steps - averages_after
-            later = group_ahead(visited, at, len(keys) > 0)
+            later = group_ahead(visited, at, ahead, len(keys) > 0)
             r = at % CHUNK
             l0, l1, l2, l3 = step_group(
                 kernels, X, rows.y, loss, i, r, a, one, w, total, averaged, later
@@ -902,8 +925,8 @@ def step_sparse_rows(
 @register_jitable(**INLINED)
 def fetch_row(X, visited, at):
     """Have a row that comes later brought to the cache, and where one that comes later still begins."""
-    _vectors.fetch(X.indptr, visited[at + AHEAD], 1)
-    i = visited[at + AHEAD // 2]
+    _vectors.fetch(X.indptr, visited[at + 2 * SPARSE_AHEAD], 1)
+    i = visited[at + SPARSE_AHEAD]
     start, count = X.indptr[i], X.indptr[i + 1] - X.indptr[i]
     _vectors.fetch(X.data, start, count)
     _vectors.fetch(X.indices, start, count)

@@ -81,7 +81,7 @@ class Emitter:
             self.fetch(address, j)
 
     def fetch(self, address: Any, j: Any) -> None:
-        """Have the cache line of a number brought to the cache."""
+        """Have the cache line of a number brought to the second cache, as csrc/weights.hpp has it."""
         flag = ir.IntType(32)
         function = self.builder.module.declare_intrinsic(
             "llvm.prefetch",
@@ -89,8 +89,8 @@ class Emitter:
             ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag]),
         )
         place = self.builder.bitcast(self.builder.gep(address, [j]), cgutils.voidptr_t)
-        read, nearest_cache, data = (ir.Constant(flag, k) for k in (0, 3, 1))
-        self.builder.call(function, [place, read, nearest_cache, data])
+        read, second_cache, data = (ir.Constant(flag, k) for k in (0, 2, 1))
+        self.builder.call(function, [place, read, second_cache, data])
 
     def each(self, value: Any, kind: Any) -> Any:
         """A number as it is, or in all lanes."""
