@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -33,6 +34,8 @@ MESSAGES = {
 }
 # f may rise by so much of itself, by rounding, without a warning.
 ROUNDING = 1e-6
+# A call of compiled code, which Ctrl-C has to wait for, takes about so many seconds.
+IN_A_CALL = 0.05
 # In so many rounds of power iteration the largest curvature is found.
 ROUNDS = 8
 
@@ -142,8 +145,9 @@ def minimize(
         Where to start. float32 keeps its dtype; all else becomes float64. fun and jac are called with x in this dtype,
         and what they return is rounded to it.
     jac : callable or True, optional
-        The gradient: takes x and returns an array (d,). By default it is found by finite differences, with
-        ``scipy.optimize.approx_fprime``, which needs scipy and d + 1 more calls of fun, always with x in float64.
+        The gradient: takes x and returns an array (d,), or a list or tuple of d numbers. By default it is found by
+        finite differences, with ``scipy.optimize.approx_fprime``, which needs scipy and d + 1 more calls of fun, always
+        with x in float64.
     optimizer : str or record, default "sgd"
         As for `gdfast.fit`.
     lr : float or schedule, optional
@@ -224,6 +228,7 @@ def minimize(
     one_by_one = callback is not None or pace.heeds
     compiled = jitted and engine.NAME == "numba"
     called = (fun, None if jac is True else jac) if compiled else (function, None)
+    at_once = 1 if one_by_one or compiled else maxiter
 
     def result(status: int, made: int) -> MinimizeResult:
         unseen = made if compiled else 0  # calls from compiled code
@@ -246,8 +251,8 @@ def minimize(
 
     made, status = 0, None
     while status is None:
-        last = min(made + 1, maxiter) if one_by_one else maxiter
-        first = made
+        last = min(made + at_once, maxiter)
+        first, begun = made, time.perf_counter()
         try:
             made, why = engine.minimize(
                 *called,
@@ -266,9 +271,15 @@ def minimize(
             if compiled:
                 error.add_note(f"at x = {x}")
             raise
+        if compiled and not one_by_one:
+            longer = time.perf_counter() - begun < IN_A_CALL / 2
+            at_once = 2 * at_once if longer else max(at_once // 2, 1)
         if why == TOL or (why != DIVERGED and all_within(grad, limit)):
             status = REACHED
-        elif why == DIVERGED or not all_within(slots, largest):
+        elif why == DIVERGED or (
+            # How many steps a call makes depends on the clock, and no result may.
+            (one_by_one or made == maxiter) and not all_within(slots, largest)
+        ):
             advice, stable = optimizers.advice(record, x, slots), None
             if not advice and values[made] == -np.inf:
                 advice = "f seems unbounded below"

@@ -20,7 +20,7 @@ from numba import njit
 from scipy.optimize import approx_fprime, check_grad, rosen, rosen_der
 
 import gdfast as gd
-from gdfast import _backends, optimizers, schedules
+from gdfast import _backends, _minimize, optimizers, schedules
 from gdfast._backends import _loops
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "minimize_paths.json").read_text())
@@ -879,6 +879,55 @@ def test_compiled_functions_may_change_their_argument():
 def test_compiled_functions_may_return_an_array_of_one():
     r = gd.minimize(njit(parabola), 2.0, jac=njit(parabola_der), lr=0.7)
     assert bits(r) == bits(gd.minimize(parabola, 2.0, jac=parabola_der, lr=0.7))
+
+
+@pytest.mark.parametrize(
+    ("fun", "jac"),
+    [
+        (bowl, lambda x: (2 * x[0], 2 * x[1])),
+        (lambda x: (x[0] * x[0],), lambda x: [2 * x[0], x[1] - x[1]]),
+        (lambda x: (x[0] * x[0], (2 * x[0], 0)), True),
+    ],
+    ids=["tuple", "list", "pair"],
+)
+def test_compiled_gradients_are_what_those_in_python_may_be(fun, jac):
+    """With a rate of 1/4 each step halves what the gradient is of."""
+    common = {"x0": [4.0, 0.0], "lr": 0.25, "maxiter": 3}
+    r = gd.minimize(njit(fun), jac=jac if jac is True else njit(jac), **common)
+    assert r.backend == "numba"
+    assert r.path.tolist() == [[4, 0], [2, 0], [1, 0], [0.5, 0]]
+    assert bits(r) == bits(gd.minimize(fun, jac=jac, backend="numpy", **common))
+
+
+@pytest.mark.parametrize("seconds", [0, 1e9])
+def test_compiled_steps_do_not_depend_on_the_clock(monkeypatch, seconds):
+    """However many are made in a call."""
+    common = {"optimizer": gd.Adam(schedules.Exponential(0.1, gamma=0.9)), "maxiter": 50}
+    expected = bits(gd.minimize(himmelblau, [0.0, 0.0], jac=himmelblau_der, **common))
+    monkeypatch.setattr(_minimize, "IN_A_CALL", seconds)
+    r = gd.minimize(jit_himmelblau, [0.0, 0.0], jac=jit_himmelblau_der, **common)
+    assert bits(r) == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a process")
+def test_ctrl_c_ends_compiled_steps(python):
+    said = python("""
+import os, signal, threading, time
+import numba, numpy as np
+import gdfast as gd
+
+f, g = numba.njit(lambda x: x[0] * x[0]), numba.njit(lambda x: 2 * x)
+descend = lambda maxiter: gd.minimize(f, 1.0, jac=g, lr=1e-9, maxiter=maxiter)
+descend(10)
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+begin = time.monotonic()
+try:
+    descend(50_000_000)
+    time.sleep(1)
+except KeyboardInterrupt:
+    print(time.monotonic() - begin - 0.2)
+""")
+    assert float(said) < 1  # a loaded machine wakes no thread at once
 
 
 @njit

@@ -1099,31 +1099,32 @@ def value_and_gradient(fun, jac, x, room):
 
 
 def number(f):
-    """A value that is a number, or an array of one."""
+    """A value that is a number, or an array, a tuple or a list of one."""
     return f
 
 
 @overload(number)
 def _number(f):
-    if not isinstance(f, types.Array):
+    if isinstance(f, types.Number | types.Boolean):
         return lambda f: f
 
     def only(f):
-        if f.size != 1:
+        values = np.asarray(f)
+        if values.size != 1:
             raise ValueError("fun(x) must be a number")
-        return f.flat[0]
+        return values.flat[0]
 
     return only
 
 
 def gradient_like(g, x):
-    """A gradient that has the shape of x."""
+    """A gradient that has the shape of x: an array, a tuple or a list; or a number, where x is one."""
     return g
 
 
 @overload(gradient_like)
 def _gradient_like(g, x):
-    if not isinstance(g, types.Array):
+    if isinstance(g, types.Number | types.Boolean):
 
         def of_one(g, x):
             if x.size != 1:
@@ -1132,10 +1133,13 @@ def _gradient_like(g, x):
 
         return of_one
 
+    flat = isinstance(g, types.Array) and g.ndim == 1
+
     def checked(g, x):
-        if g.size != x.size:
+        values = g if flat else np.asarray(g).ravel()
+        if values.size != x.size:
             raise ValueError("the gradient has another shape than x")
-        return g
+        return values
 
     return checked
 
