@@ -64,6 +64,13 @@ def oracles(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def random_fits(session: nox.Session) -> None:
+    """Compare 20,000 random fits with the tests' own reference; `-- --count 1000 --seed 7`: as many, from that seed."""
+    session.install(".[test]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    session.run("python", "tests/random_fits.py", *session.posargs)
+
+
+@nox.session(default=False)
 def instructions(session: nox.Session) -> None:
     """Count the kernels' instructions, by valgrind, and compare with those recorded; `-- --record` records them."""
     session.install(".[scipy]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
