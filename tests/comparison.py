@@ -14,7 +14,7 @@ import numpy as np
 
 import gdfast as gd
 import reference_fit
-from rounding import WIDE, Arithmetic, Sampled
+from rounding import WIDE, Arithmetic, Sampled, total
 
 FACTOR = 40.0  # times the spread of the samples
 FLOOR = 8.0  # units in the last place that are never too many
@@ -158,7 +158,17 @@ def verdict(X, y, *, backend=None, seed_of_rounding=0, **arguments):
     """Whether a fit of gdfast is that of the reference. A callback must be a `Heard`."""
     r = fitted(X, y, backend=backend, **arguments)
     o = expected(X, y, r, seed_of_rounding=seed_of_rounding, **arguments)
-    return compared(r, o, arguments.get("callback"))
+    v = compared(r, o, arguments.get("callback"))
+    if v.cut is None:
+        p = predictions(X, o.model)
+        v.alike("decision_function", r.decision_function(X).reshape(p.shape), p)
+    return v
+
+
+def predictions(X, models):
+    """x.w + b of each row and model, (n, k)."""
+    rows = models.arithmetic.array(X.toarray() if hasattr(X, "toarray") else X)
+    return total(rows[:, None, :] * models[:, :-1], axis=-1) + models[:, -1]
 
 
 def compared(r, o, heard):

@@ -161,14 +161,18 @@ def where(condition, a, b):
 
 
 def total(a, axis):
-    """The sum along an axis, by pairs."""
+    """The sum along an axis: in each sample one term after the other, in an order of its own."""
     if not isinstance(a, Sampled):
         return np.sum(a, axis)
-    a = Sampled(np.moveaxis(a.samples, axis + 1 if axis >= 0 else axis, 1), a.arithmetic)
-    while len(a) > 1:
-        pairs = a[: len(a) // 2 * 2 : 2] + a[1::2]
-        a = joined(pairs, a[len(a) // 2 * 2 :]) if len(a) % 2 else pairs
-    return a[0]
+    arithmetic = a.arithmetic
+    terms = np.moveaxis(a.samples, axis + 1 if axis >= 0 else axis, 1)
+    if terms.shape[1] > 2:
+        terms = np.stack([terms[0], *map(arithmetic.random.permutation, terms[1:])])
+    with np.errstate(all="ignore"):
+        sums = np.cumsum(terms, axis=1)
+        rounding = arithmetic.rounded(sums[:, :-1].copy()) - sums[:, :-1]
+        last = sums[:, -1] + np.where(np.isfinite(rounding), rounding, 0).sum(axis=1)
+    return Sampled(arithmetic.rounded(last), arithmetic)
 
 
 def joined(*parts, axis=0):
