@@ -199,9 +199,10 @@ def compared(r, o, heard):
             v.same("calls of the callback", len(heard.results), len(o.heard))
     history = r.history
     for name in ("lr", "loss", "grad_norm", "val_loss"):
-        got, numbers = getattr(history, name), getattr(o, name)[: v.epochs]
+        got, numbers = getattr(history, name), getattr(o, name)
         v.same(f"dtype of {name}", got.dtype, v.dtype)
-        v.same(f"length of {name}", len(got), r.n_epochs if numbers or not v.epochs else 0)
+        v.same(f"length of {name}", len(got), 0 if numbers is None else r.n_epochs)
+        numbers = (numbers or [])[: v.epochs]
         if numbers:
             v.alike(f"history.{name}", got[: len(numbers)], stacked(numbers))
     if history.coef is not None:

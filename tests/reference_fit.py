@@ -478,7 +478,7 @@ class Outcome:
 
     model: Sampled | None = None
     loss: list = field(default_factory=list)
-    val_loss: list = field(default_factory=list)
+    val_loss: list | None = None  # None: there are no validation rows
     lr: list = field(default_factory=list)
     grad_norm: list = field(default_factory=list)
     trace: list = field(default_factory=list)  # the weights at the start and after each epoch
@@ -630,7 +630,7 @@ def fit(
         mean = sums / int(steps - averages_after)
         return scaling.back(mean if fit_intercept else joined(mean[:, :d], w[:, d:], axis=1))
 
-    outcome = Outcome(trace=[scaling.back(w)])
+    outcome = Outcome(trace=[scaling.back(w)], val_loss=None if held_out is None else [])
     for epoch in range(epochs):
         a.now = epoch
         before, losses, converged = w, [], False
