@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gdfast as gd
 from gdfast import _bench, _demo, _options, _tables, _text, datasets, optimizers
 from gdfast._config import config
+from gdfast._files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +78,8 @@ def predict(args: argparse.Namespace) -> int:
     predicted = model.predict(_tables.read(args.data).features(model.feature_names))
     text = "\n".join(["prediction", *predicted.astype(str), ""])
     if args.output:
-        args.output.write_text(text, encoding="utf-8")
+        with replacing(args.output) as file:
+            file.write(text.encode())
     else:
         print(text, end="")
     return 0

@@ -55,8 +55,8 @@ class Table:
         return _pyarrow("pyarrow").Table.from_arrays(columns, names=list(names))
 
     def _all_but(self, others: Sequence[str]) -> list[str]:
-        others = {*others, *index_columns(self.columns, self.name)}
-        names = [name for name in self.columns.column_names if name not in others]
+        left_out = {*others, *index_columns(self.columns, self.name)}
+        names = [name for name in self.columns.column_names if name not in left_out]
         numeric = [name for name in names if name and _is_numeric(self.columns[name])]
         choice = f"choose the features by --features {','.join(numeric)}"
         for name in names:

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._floats import standard
-from gdfast.checks import choose, record_of
+from gdfast.checks import check_flag, check_int, choose, record_of
 from gdfast.csr import Csr
 from gdfast.losses import Loss
-from gdfast.matrices import as_matrix, check_finite, check_names, feature_names
+from gdfast.matrices import FLOATS, as_matrix, check_finite, check_names, feature_names
 from gdfast.optimizers import Optimizer
 from gdfast.problem import Array, useful_threads
 
@@ -275,6 +275,21 @@ class FitResult:
     def save(self, path: str | PathLike[str]) -> None:
         """Write everything to a NumPy .npz file, from which `gdfast.load` makes an equal result.
 
+        The file at the path is replaced once the new one is on the disk: until then, also where the disk is full or the
+        process ends, the old one stays as it is.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to write. A link is followed, and the permissions of a file that is there are kept.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError, TypeError
+            If the parts of a result made by hand do not fit together.
+
         Examples
         --------
         >>> import os, tempfile, gdfast as gd
@@ -286,9 +301,10 @@ class FitResult:
         True
         """
         import json
-        from io import BytesIO
-        from pathlib import Path
 
+        from gdfast._files import replacing
+
+        _check_whole(self)
         meta = {
             "format": 1,
             "n_epochs": self.n_epochs,
@@ -304,9 +320,8 @@ class FitResult:
         if self.classes is not None:
             arrays["classes"] = self.classes
         intercept = np.asarray(self.intercept, self.coef.dtype)
-        whole = BytesIO()
-        np.savez(whole, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
-        Path(path).write_bytes(whole.getbuffer())
+        with replacing(path) as file:
+            np.savez(file, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
 
     def __repr__(self) -> str:
         d = self.coef.shape[-1]
@@ -392,6 +407,8 @@ class MinimizeResult:
 def load(path: str | PathLike[str]) -> FitResult:
     """Read a result that `FitResult.save` wrote.
 
+    No more is read than the file holds, nothing in it is run, and its parts are checked to fit together.
+
     Parameters
     ----------
     path : path-like
@@ -405,41 +422,121 @@ def load(path: str | PathLike[str]) -> FitResult:
     Raises
     ------
     ValueError
-        If the file is not one of gdfast's, or names what this version does not know.
+        If the file is damaged, is not one of gdfast's, or names what this version does not know: the message says why.
+    OSError
+        If there is no such file, or it cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile, gdfast as gd
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.npz")
+    ...     gd.fit([[0.0], [1.0]], [1.0, 2.0], epochs=1000).save(path)
+    ...     gd.load(path).predict([[3.0]]).round(6).tolist()
+    [4.0]
     """
     import json
-    from io import BytesIO
     from pathlib import Path
-    from zipfile import BadZipFile
 
-    try:
-        with np.load(BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        meta: dict[str, Any] = json.loads(str(arrays.pop("meta")))
-        version = meta.pop("format")
-    except (ValueError, TypeError, EOFError, KeyError, AttributeError, BadZipFile) as error:
-        raise ValueError(f"{path} was not written by FitResult.save") from error
+    from gdfast._files import read_arrays
+
+    with Path(path).open("rb") as file:
+        try:
+            arrays = read_arrays(file, "meta")
+            meta: dict[str, Any] = json.loads(arrays.pop("meta").item())
+            version = meta.pop("format")
+        except Exception as error:  # of many kinds: each reader meets the damage in its own way
+            raise ValueError(
+                f"{path} was not written by FitResult.save, or is damaged: {_reason(error)}"
+            ) from error
     if version != 1:
         raise ValueError(f"{path} was written by a later version of gdfast")
-    prefix = "history."
     try:
-        loss, loss_numbers = meta.pop("loss")
-        names = meta.pop("feature_names")
-        return FitResult(
-            coef=arrays["coef"],
-            intercept=arrays["intercept"]
-            if arrays["intercept"].ndim
-            else float(arrays["intercept"]),
-            classes=arrays.get("classes"),
-            history=History(
-                **{k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-            ),
-            loss=choose("loss", loss, losses.TABLE)(**loss_numbers),
-            optimizer=optimizers.from_dict(meta.pop("optimizer")),
-            feature_names=None if names is None else tuple(names),
-            **meta,
-        )
-    except (ValueError, TypeError, KeyError) as error:
+        result = _result_of(meta, arrays)
+        _check_whole(result)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise ValueError(
-            f"{path} was written by a later version of gdfast, or changed since: {error}"
+            f"{path} was written by a later version of gdfast, or changed since: {_reason(error)}"
         ) from error
+    return result
+
+
+def _reason(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error) or repr(error)
+
+
+def _result_of(meta: dict[str, Any], arrays: dict[str, Array]) -> FitResult:
+    """The result of which a file holds these parts."""
+    prefix = "history."
+    history = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+    unknown = sorted(
+        arrays.keys() - {"coef", "intercept", "classes"} - {prefix + k for k in history}
+    )
+    if unknown:
+        raise ValueError(f"it has {unknown[0]!r}")
+    loss, loss_numbers = meta.pop("loss")
+    names = meta.pop("feature_names")
+    intercept = arrays["intercept"]
+    return FitResult(
+        coef=arrays["coef"],
+        intercept=intercept if intercept.ndim else intercept.item(),
+        classes=arrays.get("classes"),
+        history=History(**history),
+        loss=choose("loss", loss, losses.TABLE)(**loss_numbers),
+        optimizer=optimizers.from_dict(meta.pop("optimizer")),
+        feature_names=None if names is None else tuple(names),
+        **meta,
+    )
+
+
+def _check_whole(result: FitResult) -> None:
+    """Check that the parts of a result fit together."""
+    coef: Any = result.coef
+    history = result.history
+    if not isinstance(coef, np.ndarray) or coef.dtype not in FLOATS or coef.ndim not in (1, 2):
+        raise TypeError(f"coef must be a 1-D or 2-D array in float32 or float64, not {coef!r:.60}")
+    if coef.size == 0:
+        raise ValueError(f"coef is empty, shape {coef.shape}")
+    check_finite(coef, "coef", "the weights of a result are finite")
+    _check_shape("intercept", result.intercept, coef.shape[:-1])
+    check_finite(np.asarray(result.intercept), "intercept", "the weights of a result are finite")
+
+    epochs = check_int("n_epochs", result.n_epochs, 0)
+    check_int("n_steps", result.n_steps, 0)
+    check_flag("converged", result.converged)
+    choose("stop_reason", result.stop_reason, dict.fromkeys(get_args(StopReason)))
+    choose("backend", result.backend, _backends.TABLE)
+    for name, values in vars(history).items():
+        if name in ("coef", "intercept"):
+            if values is not None:
+                inner = coef.shape if name == "coef" else coef.shape[:-1]
+                _check_shape(f"history.{name}", values, (epochs + 1, *inner))
+        elif name != "val_loss" or np.size(values):
+            _check_shape(f"history.{name}", values, (epochs,))
+
+    loss, classes = losses.find(result.loss), result.classes
+    outputs = {"signs": 2, "classes": coef.shape[0]}.get(loss.targets)
+    if outputs is None:
+        if classes is not None:
+            raise ValueError(f"there are classes, and {loss.name} is no loss of classes")
+    elif classes is None or classes.shape != (outputs,) or classes.dtype.hasobject:
+        raise ValueError(f"classes must be a 1-D array of {outputs} labels, not {classes!r:.60}")
+    names = result.feature_names
+    if names is not None and not (
+        len(names) == coef.shape[-1] and all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(f"feature_names must be {coef.shape[-1]} texts, not {names!r:.60}")
+
+
+def _check_shape(name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Check an array of real numbers, or a number."""
+    a = np.asarray(values)
+    if a.dtype not in FLOATS or a.shape != shape:
+        raise ValueError(f"{name} has shape {a.shape} in {a.dtype}: it must have {shape} in floats")

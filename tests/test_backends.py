@@ -23,6 +23,7 @@ MODULES = {
 LAYERS = [
     [
         "_core",
+        "_files",
         "_floats",
         "_text",
         "_threads",

@@ -2,7 +2,18 @@
 
 import dataclasses
 import hashlib
+import io
 import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -130,13 +141,147 @@ def test_saving_replaces(tmp_path):
         assert gd.load(path).n_epochs == epochs
 
 
+def test_a_new_file_has_the_permissions_that_open_gives(tmp_path):
+    path, by_open = tmp_path / "model.npz", tmp_path / "by open"
+    before = os.umask(0o027)
+    try:
+        gd.fit(X, y).save(path)
+        by_open.touch()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode == by_open.stat().st_mode
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    for mode in (0o600, 0o664, 0o755):  # and an old one keeps its own
+        path.chmod(mode)
+        gd.fit(X, y).save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_links_are_followed(tmp_path):
+    folder, link = tmp_path / "models", tmp_path / "latest.npz"
+    folder.mkdir()
+    link.symlink_to(Path("models") / "1.npz")
+    for epochs in (3, 4):  # at first the link leads to no file
+        gd.fit(X, y, epochs=epochs).save(link)
+        assert link.is_symlink()
+        assert [found.name for found in folder.iterdir()] == ["1.npz"]
+        assert gd.load(folder / "1.npz").n_epochs == gd.load(link).n_epochs == epochs
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    r = gd.fit(X, y)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(pipe.read_bytes)
+        r.save(pipe)
+    (tmp_path / "model.npz").write_bytes(written.result())
+    assert gd.load(tmp_path / "model.npz").digest == r.digest
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(IsADirectoryError, match=re.escape(repr(str(tmp_path)))):
+        r.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=re.escape(repr(str(tmp_path / "a" / "b.npz")))):
+        r.save(tmp_path / "a" / "b.npz")
+
+
+# Programs that fail to write a large result over the one at `path`, each in a way of its own.
+UNFINISHED = {
+    "killed": """
+def killed(descriptor):
+    os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = killed
+r.save(path)
+""",
+    "disk full": """
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    r.save(path)
+except OSError as error:
+    assert (error.errno, error.filename) == (errno.EFBIG, path), error
+    assert os.listdir(os.path.dirname(path)) == ["model.npz"]
+    print("refused")
+""",
+    "interrupted": """
+def interrupted(file, **arrays):
+    file.write(b"PK")
+    raise KeyboardInterrupt
+np.savez = interrupted
+try:
+    r.save(path)
+except KeyboardInterrupt:
+    assert os.listdir(os.path.dirname(path)) == ["model.npz"]
+    print("refused")
+""",
+}
+
+
+@pytest.mark.parametrize("program", UNFINISHED.values(), ids=UNFINISHED)
+def test_the_old_file_outlives_what_is_not_finished(tmp_path, program):
+    path = tmp_path / "model.npz"
+    old = gd.fit(X, y, epochs=3)
+    old.save(path)
+    start = (
+        "import errno, os, resource, signal, sys, numpy as np, gdfast as gd\npath = sys.argv[1]\n"
+    )
+    start += "r = gd.fit(np.eye(999), np.ones(999), epochs=2, trace='coef', backend='numpy')\n"
+    command = [sys.executable, "-W", "error", "-c", start + program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path.parent)
+    assert done.stderr == ""
+    assert (done.returncode, done.stdout) in ((-signal.SIGKILL, ""), (0, "refused\n"))
+    assert gd.load(path).digest == old.digest
+
+
+def savez(path, **arrays):
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def zipped(path, *entries, **options):
+    """An archive of entries (name, bytes)."""
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+
+
+def npy(descr, shape, content=b""):
+    """A .npy file that says what it holds, and holds something."""
+    file = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + content
+
+
 FOREIGN = {
-    "another npz": lambda path: np.savez(path.open("wb"), coef=X),
-    "an npz with other meta": lambda path: np.savez(path.open("wb"), coef=X, meta="{}"),
-    "an npy": lambda path: np.save(path.open("wb"), X),
-    "text": lambda path: path.write_text("height,width\n1,2\n"),
-    "half an npz": lambda path: path.write_bytes(b"PK\x03\x04 and no more"),
-    "nothing": lambda path: path.touch(),
+    "another npz": (lambda path: savez(path, coef=X), "it holds no meta"),
+    "an npz with other meta": (lambda path: savez(path, coef=X, meta="{}"), "it has no 'format'"),
+    "an npz with no JSON": (lambda path: savez(path, meta="{"), "Expecting property name"),
+    "an npz with nested JSON": (lambda path: savez(path, meta="[" * 10**5), "recursion"),
+    "an npz with numbers for meta": (lambda path: savez(path, meta=1.0), "JSON object must be str"),
+    "an npz with objects": (
+        lambda path: savez(path, meta="{}", coef=np.array([print])),
+        "it holds objects of Python",
+    ),
+    "a compressed npz": (
+        lambda path: np.savez_compressed(path, meta="{}", coef=np.zeros(10**7)),
+        "it is compressed",
+    ),
+    "an npz that claims much": (
+        lambda path: zipped(path, ("meta.npy", npy("<f8", (2**40,), bytes(8)))),
+        r"an array of shape \(1099511627776,\) in float64 has 8 bytes",
+    ),
+    "an npz that claims more than there is": (
+        lambda path: zipped(path, ("meta.npy", npy("<f8", (-(2**62), -4), bytes(8)))),
+        "an array of shape",
+    ),
+    "an npz with an array twice": (
+        lambda path: zipped(path, ("meta.npy", b"1"), ("meta", b"1")),
+        "it holds two arrays of one name",
+    ),
+    "a zip": (lambda path: zipped(path, ("meta.npy", b"text")), "reading magic string"),
+    "an npy": (lambda path: np.save(path.open("wb"), X), "it is no archive of arrays"),
+    "text": (lambda path: path.write_text("height,width\n1,2\n"), "it is no archive of arrays"),
+    "half an npz": (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "not a zip file"),
+    "nothing": (lambda path: path.touch(), "it is empty"),
 }
 
 
@@ -144,9 +289,86 @@ FOREIGN = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_foreign_files_are_refused(tmp_path, kind):
     path = tmp_path / "model.npz"
-    FOREIGN[kind](path)
-    with pytest.raises(ValueError, match=r"model\.npz was not written by FitResult\.save"):
-        gd.load(path)
+    write, reason = FOREIGN[kind]
+    write(path)
+    message = rf"model\.npz was not written by FitResult\.save, or is damaged: .*{reason}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message):
+            gd.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 2e7
+    finally:
+        tracemalloc.stop()
+
+
+def test_damaged_files_are_refused(tmp_path):
+    """Wherever bytes are lost or changed: no error but this one, and no other result."""
+    path = tmp_path / "model.npz"
+    r = gd.fit(X, y > 0, loss="logistic", epochs=3, lr=gd.schedules.Cosine(0.01, total=5))
+    r.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    changed = [whole[:k] for k in range(0, len(whole), 97)]
+    for k in range(0, len(whole), 11):
+        damaged = bytearray(whole)
+        damaged[k] ^= rng.integers(1, 256)
+        changed.append(bytes(damaged))
+    refused = []
+    for content in changed:
+        path.write_bytes(content)
+        try:
+            again = gd.load(path)
+        except ValueError as error:
+            refused.append(str(error))
+        else:
+            assert again.digest == r.digest  # it was a time in the archive, say
+    reasons = (
+        r"not written by FitResult\.save, or is damaged|written by a later version of gdfast.*"
+    )
+    assert all(re.search(rf"model\.npz was ({reasons}): .", words) for words in refused)
+    assert 0.8 * len(changed) < len(refused) < len(changed)
+
+
+def test_parts_that_do_not_fit_together(tmp_path):
+    path = tmp_path / "model.npz"
+    options = {"trace": "coef", "validation": (X, y), "epochs": 4}
+    r = gd.fit(TABLE, y, **options)
+    wrong = {
+        "coef": [X[0, :2], X[None], np.arange(3), np.zeros(0), [1.0, np.nan, 2.0], ["a", "b", "c"]],
+        "intercept": [np.zeros(1), np.nan, 1j],
+        "classes": [np.array([0, 1])],
+        "history.loss": [np.zeros(3), np.zeros((4, 1)), np.zeros(4, "M8[s]")],
+        "history.val_loss": [np.zeros(3)],
+        "history.seconds": [np.zeros(0), 1.0],
+        "history.coef": [np.zeros((4, 3)), np.zeros((5, 2)), np.zeros(5)],
+        "history.intercept": [np.zeros(4), np.zeros((5, 1))],
+    }
+    r.save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for name, values in wrong.items():
+        for value in values:
+            savez(path, **arrays | {name: np.asarray(value)})
+            last = name.rpartition(".")[2]
+            with pytest.raises(ValueError, match=rf"or changed since: .*{last}"):
+                gd.load(path)
+            part = r.history if name.startswith("history.") else r
+            broken = dataclasses.replace(part, **{last: value})
+            if part is not r:
+                broken = dataclasses.replace(r, history=broken)
+            with pytest.raises((ValueError, TypeError), match=last):
+                broken.save(path)
+    for field, value in {
+        "n_epochs": 5,
+        "n_steps": -1,
+        "converged": 1,
+        "stop_reason": "tired",
+        "backend": "fortran",
+        "feature_names": ("a", "b"),
+        "loss": gd.losses.Logistic(),
+    }.items():
+        with pytest.raises((ValueError, TypeError)):
+            dataclasses.replace(r, **{field: value}).save(path)
 
 
 def change(meta, *keys, to):
@@ -175,6 +397,18 @@ def change(meta, *keys, to):
         (("feature_names",), None, "feature_names"),
         (("backend",), None, "backend"),
         (("n_rounds",), 3, "n_rounds"),
+        (("n_epochs",), 4, "history.loss has shape \\(100,\\)"),
+        (("n_steps",), -1, "n_steps=-1 must be at least 0"),
+        (("n_steps",), 1e3, "n_steps must be an integer, not 1000.0"),
+        (("converged",), "no", "converged must be True or False"),
+        (("stop_reason",), "tired", "unknown stop_reason 'tired'"),
+        (("backend",), "fortran", "unknown backend 'fortran'"),
+        (("feature_names",), ["a", "b"], "feature_names must be 3 texts"),
+        (("feature_names",), [1, 2, 3], "feature_names must be 3 texts"),
+        (("loss",), ["huber", {"delta": 0}], "delta=0 must be"),
+        (("loss",), ["hinge", {}], "classes must be a 1-D array of 2 labels, not None"),
+        (("loss",), 5, "unpack"),
+        (("optimizer", "lr"), {"name": "warmup", "schedule": {}, "length": 2}, "it has no 'name'"),
     ],
     ids=lambda value: str(value)[:30],
 )
