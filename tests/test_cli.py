@@ -370,7 +370,9 @@ def test_predict_needs_the_columns(
     assert "did you mean 'bill_lenght_mm'?" in failure(["predict", model, file], capsys)
     gd.fit(X, MASS, epochs=1).save(model)
     assert "does not name its features" in failure(["predict", model, data], capsys)
-    assert failure(["predict", data, data], capsys) == f"{data} was not written by FitResult.save"
+    assert failure(["predict", data, data], capsys) == (
+        f"{data} was not written by FitResult.save, or is damaged: it is no archive of arrays"
+    )
 
 
 WRONG_DATA = {
