@@ -12,7 +12,13 @@ from gdfast._floats import standard
 from gdfast._run import Callback, Continued, Patience, Run, model_loss
 from gdfast._scaling import Scaling
 from gdfast._warnings import warn
-from gdfast.checks import check_flag, check_int, check_number, check_representable
+from gdfast.checks import (
+    check_flag,
+    check_int,
+    check_number,
+    check_representable,
+    names_arguments,
+)
 from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import (
@@ -67,6 +73,7 @@ class Options(NamedTuple):
         _rates.check_numbers(self.optimizer, dtype, "X")
 
 
+@names_arguments
 @standard
 def fit(
     X: ArrayLike,

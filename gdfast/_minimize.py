@@ -15,7 +15,7 @@ from gdfast._floats import standard
 from gdfast._rates import Pace
 from gdfast._run import stops
 from gdfast._warnings import warn
-from gdfast.checks import check_int, check_number
+from gdfast.checks import check_int, check_number, names_arguments
 from gdfast.errors import DivergenceError
 from gdfast.matrices import all_within, as_point
 from gdfast.optimizers import Optimizer, Rate
@@ -121,6 +121,7 @@ def _numerical_gradient(fun: Callable[[Array], float], x: Array) -> Array:
     return gradient
 
 
+@names_arguments
 @standard
 def minimize(
     fun: Callable[..., Any],

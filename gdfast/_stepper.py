@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, optimizers
 from gdfast._floats import standard
-from gdfast.checks import check_int, check_number
-from gdfast.matrices import check_finite
+from gdfast.checks import check_int, check_number, names_arguments
+from gdfast.matrices import as_array, check_finite
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import Array, fresh_slots
 
@@ -71,6 +71,7 @@ class Stepper:
     array([2. , 1.5])
     """
 
+    @names_arguments
     @standard
     def __init__(
         self,
@@ -187,6 +188,12 @@ def _checked(name: str, array: Any) -> Array:
         raise TypeError(
             f"{name} is a {type(array).__name__}: pass a plain array, such as numpy.array({name})"
         )
+    if hasattr(array, "__array__") and not isinstance(array, np.ndarray):  # another library's
+        torch = hasattr(array, "detach")
+        way = f"{name}.detach().numpy(), of one memory" if torch else f"numpy.array({name}, float)"
+        raise TypeError(
+            f"{name} is a {type(array).__name__}, and NumPy's arrays are updated: pass {way}"
+        )
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = getattr(array, "dtype", type(array).__name__)
         raise TypeError(
@@ -208,7 +215,7 @@ def _as_gradient(name: str, grad: Any, array: Array) -> Array:
         raise TypeError(
             f"{name} is a masked array, and masked values have no meaning here: pass {name}.filled(0)"
         )
-    g = np.asarray(grad)
+    g = as_array(grad, name)
     if g.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {g.dtype}: it must hold real numbers")
     if g.shape != array.shape and not g.size == array.size == 1:

@@ -15,6 +15,7 @@ from gdfast import _backends, _fit, losses, order
 from gdfast._backends import _loops, _numpy
 from gdfast._floats import standard
 from gdfast._scaling import Scaling
+from gdfast.checks import names_arguments
 from gdfast.csr import Csr, read_only
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, as_matrix, as_vector, as_weights, check_finite, feature_names
@@ -26,6 +27,7 @@ from gdfast.targets import Coding, check_numbers, coding
 Blocks = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
+@names_arguments
 @standard
 def fit_stream(
     blocks: Blocks,

@@ -1,14 +1,89 @@
 """Checks of single arguments, and the words in which a wrong one is answered."""
 
+import functools
+import inspect
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+# Names that libraries have for one thing, gdfast's among them.
+SYNONYMS = (
+    "lr learning_rate learning_rate_init eta eta0 alpha0 rate step_size schedule scheduler lr_schedule",
+    "epochs maxiter max_iter n_iter n_epochs num_epochs nb_epoch max_epochs iterations n_iterations num_iterations",
+    "batch_size batch batchsize mini_batch_size minibatch_size",
+    "loss criterion objective loss_function loss_fn",
+    "optimizer solver method algorithm",
+    "seed random_state random_seed rng",
+    "tol tolerance gtol ftol xtol",
+    "patience n_iter_no_change early_stopping early_stopping_rounds",
+    "validation validation_data validation_split validation_fraction eval_set",
+    "sample_weight sample_weights weights",
+    "coef_init w0 warm_start initial_weights",
+    "fit_intercept intercept bias use_bias",
+    "standardize standardise normalize scale",
+    "clip_norm clipnorm max_norm max_grad_norm gradient_clip_val",
+    "average averaging",
+    "callback callbacks",
+    "progress verbose disp progress_bar",
+    "threads n_jobs n_threads num_threads nthreads",
+    "backend engine device",
+    "jac grad gradient fprime",
+)
+# What else is asked for, and how gdfast has it: by an argument that is in the words.
+ELSEWHERE = {
+    "alpha": "for the objective of SGDRegressor pass l2=alpha * (1 - l1_ratio), l1=alpha * l1_ratio",
+    "penalty": "the penalties are l1= and l2=, of which both may be given",
+    "l1_ratio": "for the objective of SGDRegressor pass l2=alpha * (1 - l1_ratio), l1=alpha * l1_ratio",
+    "C": "for the objective of LogisticRegression pass l2=1 / (C * n) for n rows",
+    "reg_lambda": "the penalties are l1= and l2=",
+    "weight_decay": "pass optimizer=gdfast.AdamW(weight_decay=...), or l2=",
+    "momentum": "pass optimizer=gdfast.SGD(momentum=...)",
+    "nesterov": "pass optimizer=gdfast.SGD(momentum=..., nesterov=True)",
+    "betas": "pass optimizer=gdfast.Adam(betas=...)",
+    "eps": "pass optimizer=gdfast.Adam(eps=...)",
+    "power_t": "pass lr=gdfast.schedules.InverseScaling(..., power=...)",
+    "epsilon": "pass loss=gdfast.losses.EpsilonInsensitive(epsilon=...), or optimizer=gdfast.Adam(eps=...)",
+    "class_weight": "pass sample_weight= with the weight of each row; gdfast.sklearn.GDClassifier has class_weight",
+}
+
+
+def names_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Have an argument that the function does not know answered by the one that it has for it."""
+    known = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            for name in kwargs:
+                if name not in known:
+                    raise TypeError(
+                        f"{function.__qualname__}() got an unexpected keyword argument {name!r}: "
+                        + _in_place_of(name, known)
+                    ) from None
+            raise
+
+    return inner
+
+
+def _in_place_of(name: str, known: Iterable[str]) -> str:
+    for synonyms in map(str.split, SYNONYMS):
+        if name in synonyms:
+            for ours in synonyms:
+                if ours in known:
+                    return f"in gdfast it is {ours}"
+    words = ELSEWHERE.get(name, "")
+    if any(f"{ours}=" in words for ours in known):
+        return words
+    return unknown("argument", name, known).partition(": ")[2]
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

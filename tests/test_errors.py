@@ -1,5 +1,6 @@
 """Wrong input is answered with an error that names the place, divergence with a rate that works."""
 
+import inspect
 import pickle
 import re
 import sys
@@ -9,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import gdfast as gd
-from gdfast import _backends, _fit, _rates, _run, _scaling, matrices
+from gdfast import _backends, _fit, _rates, _run, _scaling, checks, matrices
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3
 y = X @ [1.0, -2.0, 0.5] + np.arange(20) % 3
@@ -182,6 +183,20 @@ WRONG = [
         ValueError,
         "validation y[2] is 2: the classes are 0, 1",
     ),
+    # names of other libraries
+    ({"learning_rate": 0.1}, TypeError, "argument 'learning_rate': in gdfast it is lr"),
+    ({"eta0": 0.1}, TypeError, "argument 'eta0': in gdfast it is lr"),
+    ({"max_iter": 10}, TypeError, "argument 'max_iter': in gdfast it is epochs"),
+    ({"n_iter": 10}, TypeError, "argument 'n_iter': in gdfast it is epochs"),
+    ({"random_state": 0}, TypeError, "argument 'random_state': in gdfast it is seed"),
+    ({"verbose": 1}, TypeError, "argument 'verbose': in gdfast it is progress"),
+    ({"n_jobs": 2}, TypeError, "argument 'n_jobs': in gdfast it is threads"),
+    ({"C": 1.0}, TypeError, "argument 'C': for the objective of LogisticRegression pass l2=1 / (C"),
+    ({"alpha": 0.1}, TypeError, "argument 'alpha': for the objective of SGDRegressor pass l2="),
+    ({"penalty": "l2"}, TypeError, "argument 'penalty': the penalties are l1= and l2="),
+    ({"momentum": 0.9}, TypeError, "argument 'momentum': pass optimizer=gdfast.SGD(momentum="),
+    ({"class_weight": "balanced"}, TypeError, "argument 'class_weight': pass sample_weight="),
+    ({"epoch": 5}, TypeError, "argument 'epoch': did you mean 'epochs'? known: 'X'"),
     # a feature that comes later
     ({"checkpoint": "file"}, TypeError, "unexpected keyword argument 'checkpoint'"),
 ]
@@ -190,6 +205,34 @@ if np.dtype(np.longdouble).itemsize > 8:
         ({"X": X.astype(np.longdouble)}, TypeError, "X has dtype float"),
         ({"y": y.astype(np.longdouble)}, TypeError, "y has dtype float"),
     ]
+
+
+def test_names_of_other_libraries_elsewhere():
+    with pytest.raises(TypeError, match=r"fit_stream\(\) got .* 'eta0': in gdfast it is lr$"):
+        gd.fit_stream([(X, y)], eta0=0.1)
+    with pytest.raises(TypeError, match=r"fit_stream\(\) got .* 'random_state': known: 'average'"):
+        gd.fit_stream([(X, y)], random_state=0)  # a stream is not shuffled
+    with pytest.raises(TypeError, match=r"fit\(\) got .* 'max_iter': in gdfast it is epochs"):
+        gd.compare(X, y, ["sgd", "adam"], max_iter=5)
+    with pytest.raises(TypeError, match=r"minimize\(\) got .* 'epochs': in gdfast it is maxiter$"):
+        gd.minimize(np.sum, [1.0], epochs=5)
+    with pytest.raises(TypeError, match=r"^can only concatenate"):  # an error of another kind
+        gd.minimize(lambda x: "" + 1, [1.0], jac=np.cos)
+
+
+def test_every_argument_that_is_advised_is_there():
+    known = inspect.signature(gd.fit).parameters.keys() | inspect.signature(gd.minimize).parameters
+    for synonyms in map(str.split, checks.SYNONYMS):
+        assert known & set(synonyms)
+    names = [name for synonyms in checks.SYNONYMS for name in synonyms.split()]
+    assert len(set(names)) == len(names)
+    assert not set(names) & checks.ELSEWHERE.keys()
+    for words in checks.ELSEWHERE.values():
+        for call in re.findall(r"gdfast\.([\w.]+)\((?:\.\.\., )?(\w+)=", words):
+            record = gd
+            for part in call[0].split("."):
+                record = getattr(record, part)
+            assert call[1] in inspect.signature(record).parameters
 
 
 def never(result):

@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,6 +277,25 @@ def test_heed_of_a_loss_that_is_not_finite(loss):
 # Errors
 
 
+class Tensor:
+    """What torch's are to NumPy, with a gradient."""
+
+    def detach(self):
+        return np.ones(2)
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad")
+
+
+def test_a_gradient_that_is_no_array():
+    stepper = gd.Stepper("sgd", np.ones(2))
+    with pytest.raises(
+        TypeError, match=r"^grad is a .*Tensor, of which NumPy makes no array: Can't"
+    ):
+        stepper.step(Tensor())
+    assert stepper.n_steps == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -290,7 +310,18 @@ def test_heed_of_a_loss_that_is_not_finite(loss):
             TypeError,
             r"params\[1\] is a matrix: pass a plain",
         ),
+        (
+            {"params": [pd.Series([1.0])]},
+            TypeError,
+            r"params\[0\] is a Series, .*numpy\.array\(params",
+        ),
+        (
+            {"params": Tensor()},
+            TypeError,
+            r"params is a Tensor, .* pass params\.detach\(\)\.numpy\(\)",
+        ),
         ({"params": []}, ValueError, "params is empty"),
+        ({"learning_rate": 0.1}, TypeError, "argument 'learning_rate': in gdfast it is lr"),
         ({"params": [np.ones(2), np.ones(2, "f")]}, ValueError, "all float32 or all float64"),
         ({"params": np.ones((3, 3))[:, 1]}, ValueError, "params must be C-contiguous"),
         ({"params": np.ones((3, 3)).T[:2]}, ValueError, "params must be C-contiguous"),
