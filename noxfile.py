@@ -20,6 +20,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 DEV = nox.project.dependency_groups(PROJECT, "dev")
 RIVALS = nox.project.dependency_groups(PROJECT, "rivals")
 ORACLES = nox.project.dependency_groups(PROJECT, "oracles")
+OLDEST = nox.project.dependency_groups(PROJECT, "oldest")
 
 
 @nox.session(default=False)
@@ -27,6 +28,20 @@ def tests(session: nox.Session) -> None:
     """Run the tests against an installed copy."""
     session.install(".[test]", env={"GDFAST_REQUIRE_EXTENSION": "1"})
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python="3.11", default=False)
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions of Python, NumPy and the others that are taken."""
+    session.install(".[test]", *OLDEST, env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    session.run("pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session(python="3.12", default=False)
+def between(session: nox.Session) -> None:
+    """Run the tests with a NumPy between the oldest and the newest, which still makes scalars of arrays of one."""
+    session.install(".[test]", "numpy==2.3.*", env={"GDFAST_REQUIRE_EXTENSION": "1"})
+    session.run("pytest", *(session.posargs or ["-n", "2"]))
 
 
 @nox.session

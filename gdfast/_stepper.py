@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, optimizers
 from gdfast._floats import standard
-from gdfast.checks import check_int, check_number, names_arguments
+from gdfast.checks import check_int, check_number, names_arguments, type_name
 from gdfast.matrices import as_array, check_finite
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import Array, fresh_slots
@@ -192,7 +192,7 @@ def _checked(name: str, array: Any) -> Array:
         torch = hasattr(array, "detach")
         way = f"{name}.detach().numpy(), of one memory" if torch else f"numpy.array({name}, float)"
         raise TypeError(
-            f"{name} is a {type(array).__name__}, and NumPy's arrays are updated: pass {way}"
+            f"{name} is a {type_name(array)}, and NumPy's arrays are updated: pass {way}"
         )
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = getattr(array, "dtype", type(array).__name__)

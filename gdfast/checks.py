@@ -96,11 +96,17 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}: {hint}known: {', '.join(map(repr, names))}"
 
 
+def type_name(value: object) -> str:
+    """The type of a value, with the module that it is from."""
+    module, name = type(value).__module__, type(value).__qualname__
+    return name if module == "builtins" else f"{module}.{name}"
+
+
 def choose(kind: str, name: object, table: Mapping[str, T]) -> T:
     """The table's entry of that name."""
     if not isinstance(name, str):
         known = ", ".join(map(repr, sorted(table)))
-        given = f"the class {name.__name__}" if isinstance(name, type) else type(name).__name__
+        given = f"the class {name.__name__}" if isinstance(name, type) else type_name(name)
         raise TypeError(f"{kind} must be a name ({known}) or a record, not {given}")
     if name not in table:
         raise ValueError(unknown(kind, name, table))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import order
+from gdfast.checks import type_name
 from gdfast.csr import Csr, as_csr, csr_of_columns, float_dtype, read_only
 
 Array = NDArray[Any]
@@ -242,8 +243,9 @@ def as_array(values: Any, name: str) -> Array:
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from error
     except (TypeError, RuntimeError) as error:  # of torch, on another device or with a gradient
-        kind = f"{type(values).__module__}.{type(values).__qualname__}"
-        raise TypeError(f"{name} is a {kind}, of which NumPy makes no array: {error}") from error
+        raise TypeError(
+            f"{name} is a {type_name(values)}, of which NumPy makes no array: {error}"
+        ) from error
 
 
 def _columns(values: Any, name: str) -> list[tuple[Any, Any]] | None:
