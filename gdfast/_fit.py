@@ -523,7 +523,15 @@ def initial_params(
     dtype: np.dtype[Any],
 ) -> Array:
     """The weights and intercepts to start from."""
-    start = np.zeros((targets.outputs, features + 1), dtype)
+    shape = targets.outputs, features + 1
+    try:
+        start = np.zeros(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise MemoryError(
+            f"{shape[0]} models with {shape[1]} weights each, the intercept included, take "
+            f"{math.prod(shape) * dtype.itemsize / 1e9:.3g} GB, which cannot be had: has y too many columns or classes, "
+            "or X too many features?"
+        ) from error
     if coef is not None:
         start[:, :-1] = as_coef(coef, "coef_init", (*targets.shape, features), dtype)
     if intercept is not None:

@@ -235,6 +235,16 @@ def test_every_argument_that_is_advised_is_there():
             assert call[1] in inspect.signature(record).parameters
 
 
+def test_weights_that_no_memory_holds():
+    """Of 2^31 - 1 sparse columns and 2^20 models: the counts are named."""
+    X = csr_array(([1.0], ([1], [3])), shape=(2, 2**31 - 1))
+    y = np.ones((2, 2**20))
+    with pytest.raises(
+        MemoryError, match=r"^1048576 models with 2147483648 weights each.* GB, which"
+    ):
+        gd.fit(X, y, lr=0.1)
+
+
 def never(result):
     raise AssertionError("the fit has begun")
 
