@@ -529,8 +529,8 @@ def initial_params(
     except (MemoryError, ValueError) as error:
         raise MemoryError(
             f"{shape[0]} models with {shape[1]} weights each, the intercept included, take "
-            f"{math.prod(shape) * dtype.itemsize / 1e9:.3g} GB, which cannot be had: has y too many columns or classes, "
-            "or X too many features?"
+            f"{math.prod(shape) * dtype.itemsize / 1e9:.3g} GB, which cannot be had: has y too many columns or classes,"
+            " or X too many features?"
         ) from error
     if coef is not None:
         start[:, :-1] = as_coef(coef, "coef_init", (*targets.shape, features), dtype)

@@ -490,7 +490,7 @@ class Softmax(Loss):
     Parameters
     ----------
     classes : int, optional
-        k; the largest y + 1 by default.
+        k; the largest y + 1 by default; at most 2^24.
 
     References
     ----------
@@ -629,12 +629,16 @@ def mean(self: Any, p: Any) -> Any:
 RANGES = {"delta": (0, math.inf), "epsilon": (0, math.inf), "q": (0, 1)}
 
 
+# Classes are numbered in the dtype of X, and float32 counts this far.
+MOST_CLASSES = 2**24
+
+
 def find(loss: "str | Loss") -> Loss:
     """The record of a name, or the record itself, its parameters checked."""
     if isinstance(loss, str) or type(loss) not in TABLE.values():
         return choose("loss", loss, TABLE)()
     checked = {
-        name: check_int(name, number, 0)
+        name: check_int(name, number, 0, MOST_CLASSES)
         if name == "classes"
         else check_number(
             name, number, *RANGES[name], include_low=name == "epsilon", include_high=False

@@ -100,6 +100,7 @@ WRONG = [
     ({"loss": gd.losses.Quantile(1.0)}, ValueError, "q=1.0 must be a finite number in (0, 1)"),
     ({"loss": gd.losses.EpsilonInsensitive(-1)}, ValueError, "epsilon=-1 must be a finite"),
     ({"loss": gd.losses.Softmax(2.5)}, TypeError, "classes must be an integer, not 2.5"),
+    ({"loss": gd.losses.Softmax(2**40)}, ValueError, f"classes={2**40} must be in [0, 16777216]"),
     ({"optimizer": "sdg"}, ValueError, "unknown optimizer 'sdg': did you mean 'sgd'? known: 'ada"),
     ({"optimizer": gd.SGD}, TypeError, "'sgd') or a record, not the class SGD"),
     (
