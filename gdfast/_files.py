@@ -44,12 +44,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 os.unlink(temporary)  # noqa: PTH108
             raise
         _sync(folder)
-    except OSError as error:
-        error.filename, error.filename2 = (
-            os.fspath(path),
-            None,
-        )  # and not that of the temporary file
-        raise
+    except OSError as error:  # which names the temporary file, or none
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _status(path: str | os.PathLike[str]) -> os.stat_result | None:

@@ -301,6 +301,7 @@ class FitResult:
         True
         """
         import json
+        from io import BytesIO
 
         from gdfast._files import replacing
 
@@ -320,8 +321,10 @@ class FitResult:
         if self.classes is not None:
             arrays["classes"] = self.classes
         intercept = np.asarray(self.intercept, self.coef.dtype)
+        whole = BytesIO()
+        np.savez(whole, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
         with replacing(path) as file:
-            np.savez(file, meta=json.dumps(meta), coef=self.coef, intercept=intercept, **arrays)
+            file.write(whole.getbuffer())
 
     def __repr__(self) -> str:
         d = self.coef.shape[-1]

@@ -178,6 +178,8 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     (tmp_path / "model.npz").write_bytes(written.result())
     assert gd.load(tmp_path / "model.npz").digest == r.digest
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+    r.save(os.devnull)
+    assert not stat.S_ISREG(os.stat(os.devnull).st_mode)  # noqa: PTH116
     with pytest.raises(IsADirectoryError, match=re.escape(repr(str(tmp_path)))):
         r.save(tmp_path)
     with pytest.raises(FileNotFoundError, match=re.escape(repr(str(tmp_path / "a" / "b.npz")))):
@@ -202,10 +204,9 @@ except OSError as error:
     print("refused")
 """,
     "interrupted": """
-def interrupted(file, **arrays):
-    file.write(b"PK")
+def interrupted(descriptor):
     raise KeyboardInterrupt
-np.savez = interrupted
+os.fsync = interrupted
 try:
     r.save(path)
 except KeyboardInterrupt:
