@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
-from gdfast._run import Callback, Continued, Patience, Run, model_loss
+from gdfast._run import Callback, Continued, Patience, Run, divergence_bound, model_loss
 from gdfast._scaling import Scaling
 from gdfast._warnings import warn
 from gdfast.checks import (
@@ -25,6 +25,7 @@ from gdfast.matrices import (
     Rows,
     as_coef,
     as_matrix,
+    as_unscaled_weights,
     as_weights,
     check_finite,
     check_names,
@@ -34,11 +35,11 @@ from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
 from gdfast.problem import Array, Log, Problem, State, fresh_slots
 from gdfast.results import FitResult
-from gdfast.schedules import OpenLoop, Schedule
+from gdfast.schedules import Constant, InverseScaling, OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
 
-# A loss has diverged when it is this many times that of the start.
-DIVERGENCE_FACTOR = 1e6
+# In calls with a part of the rows each, lr="auto" falls with this power of the steps: scikit-learn's, for eta0.
+ONLINE_POWER = 0.25
 
 
 class Options(NamedTuple):
@@ -240,15 +241,88 @@ def fit(
         progress=progress,
         threads=threads,
     )
+    run = prepared(
+        engine,
+        options,
+        X,
+        y,
+        sample_weight=sample_weight,
+        coef_init=coef_init,
+        intercept_init=intercept_init,
+        validation=validation,
+    )
+    return finish(run, options)
+
+
+@standard
+def fit_and_state(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    backend: str | None = None,
+    sample_weight: ArrayLike | None = None,
+    coef_init: ArrayLike | None = None,
+    intercept_init: ArrayLike | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | float | None = None,
+    names: tuple[str, ...] | None = None,
+    strata: Array | None = None,
+    weights_name: str = "sample_weight",
+    **options: Any,
+) -> tuple[FitResult, Continued]:
+    """`fit`, and the state from which `partial` continues it.
+
+    The names are those of the columns, where X itself has none; `strata` and `weights_name` are as for `split`.
+    """
+    engine = _backends.find(backend)
+    asked = checked(**options)
+    run = prepared(
+        engine,
+        asked,
+        X,
+        y,
+        sample_weight=sample_weight,
+        coef_init=coef_init,
+        intercept_init=intercept_init,
+        validation=validation,
+        names=names,
+        strata=strata,
+        weights_name=weights_name,
+    )
+    result = finish(run, asked)
+    return result, run.handed_on(result)
+
+
+def prepared(
+    engine: _backends.Backend,
+    options: Options,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None,
+    coef_init: ArrayLike | None,
+    intercept_init: ArrayLike | None,
+    validation: tuple[ArrayLike, ArrayLike] | float | None,
+    names: tuple[str, ...] | None = None,
+    strata: Array | None = None,
+    weights_name: str = "sample_weight",
+) -> Run:
+    """Check the data, and set a fit up."""
     matrix = as_matrix(X, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
     targets, coded = coding(y, options.loss, rows, dtype)
-    given = Rows(matrix, coded, as_weights(sample_weight, rows, dtype))
+    given = Rows(matrix, coded, as_weights(sample_weight, rows, dtype, weights_name))
     start = initial_params(coef_init, intercept_init, targets, features, dtype)
-    names = feature_names(X)
-    training, held_out = split(given, names, validation, options.seed, targets)
-    run = begin(engine, options, training, targets, names, start, held_out=held_out)
-    return finish(run, options)
+    names = names or feature_names(X)
+    training, held_out = split(
+        given,
+        names,
+        validation,
+        options.seed,
+        targets,
+        strata=strata,
+        weights_name=weights_name,
+    )
+    return begin(engine, options, training, targets, names, start, held_out=held_out)
 
 
 @standard
@@ -257,7 +331,10 @@ def partial(
     X: ArrayLike,
     y: ArrayLike,
     *,
+    classes: Array | None = None,
+    names: tuple[str, ...] | None = None,
     sample_weight: ArrayLike | None = None,
+    weights_name: str = "sample_weight",
     coef_init: ArrayLike | None = None,
     intercept_init: ArrayLike | None = None,
     backend: str | None = None,
@@ -265,9 +342,16 @@ def partial(
 ) -> tuple[FitResult, Continued]:
     """One epoch over these rows, from where `state` has it; None: from the start.
 
-    With options of `fit`; the initial weights count at the start alone. Steps, shuffles, schedules and averages go on
-    from call to call, so that calls with the same X have the bits of one fit, if the rate is not "auto": that is chosen
-    anew for the rows of each call. A later y need not hold all classes of the first.
+    With options of `fit`. Steps, shuffles, schedules and averages go on from call to call, so that calls with the same
+    X have the bits of one fit, if the rate is not "auto" and there are no weights.
+
+    - The weights of the rows are taken as they are: scaled in each call, they would not count between calls.
+    - "auto" is, after t steps, the least of the rates found for the rows of the calls so far over (t + 1)^0.25, or over
+      sqrt(t + 1) where the loss has a kink: a constant rate would fit each part of the rows to its end.
+    - Where the optimizer, the loss or the averaging is another one than before, or initial weights are given, what the
+      optimizer remembers begins anew, and the schedule goes on; that of a schedule which depends on the losses begins
+      anew where the schedule is another one.
+    - `classes` are those of all y to come, for a loss of classes; by default the first y must hold all of them.
 
     Returns
     -------
@@ -276,50 +360,49 @@ def partial(
     """
     engine = _backends.find(backend)
     asked = checked(**options, epochs=1)
-    dtype = None if state is None else state.params.dtype
-    matrix = as_matrix(X, "X", dtype, sparse=True)
+    matrix = as_matrix(X, "X", None if state is None else state.params.dtype, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
-    names = feature_names(X)
-    if state is None:
-        targets, coded = coding(y, asked.loss, rows, dtype)
-        start = initial_params(coef_init, intercept_init, targets, features, dtype)
-    else:
-        _check_continues(state, asked, features, names, np.shape(y)[1:])
+    names = names or feature_names(X)
+    loss = asked.loss
+    if state is not None and loss == state.targets.loss:
         targets = state.targets
         coded = targets.encode(y, "y", rows, dtype)
-        start, names = state.params.copy(), state.names or names
-    data = Rows(matrix, coded, as_weights(sample_weight, rows, dtype))
-    run = begin(engine, asked, data, targets, names, start, before=state)
-    return finish(run, asked), run.handed_on()
+    elif classes is not None:
+        outputs = len(classes) if loss.targets == "classes" else np.shape(y)[1]
+        targets = Coding(loss, outputs, False, classes)
+        coded = targets.encode(y, "y", rows, dtype)
+    else:
+        targets, coded = coding(y, loss, rows, dtype)
+    start = initial_params(coef_init, intercept_init, targets, features, dtype)
+    if state is None:
+        state = Continued.fresh(targets, names, asked.optimizer, start, asked.averaged)
+    else:
+        _check_continues(state, features, names, targets, np.shape(y)[1:])
+        names = names or state.names
+        given = coef_init is not None or intercept_init is not None
+        state = state.suited(asked.optimizer, targets, asked.averaged, start if given else None)
+    weights = as_unscaled_weights(sample_weight, rows, dtype, weights_name)
+    data = Rows(matrix, coded, weights)
+    run = begin(engine, asked, data, targets, names, state.params.copy(), before=state)
+    result = finish(run, asked)
+    return result, run.handed_on(result)
 
 
 def _check_continues(
     before: Continued,
-    options: Options,
     features: int,
     names: tuple[str, ...] | None,
+    targets: Coding,
     outputs: tuple[int, ...],
 ) -> None:
-    """Check that rows and options are such as those before."""
-    targets = before.targets
-    known = len(before.params) // targets.outputs - 1
+    """Check that rows and targets are such as those before."""
+    then = before.targets
+    known = len(before.params) // then.outputs - 1
     if features != known:
         raise ValueError(f"X has {features} features, that of the calls before had {known}")
     check_names(names, before.names, "X", "the calls before")
-    if targets.loss.targets != "classes" and outputs != targets.shape:
-        raise ValueError(f"a row of y has shape {outputs}, one of the calls before {targets.shape}")
-    now, then = options.loss, targets.loss
-    if now != then:
-        raise ValueError(f"loss is {now.name}, that of the calls before {then.name}: start anew")
-    rule = options.optimizer.rule
-    if rule.name != before.optimizer.rule.name or len(rule.initial) != len(before.slots):
-        raise ValueError(
-            f"{options.optimizer} cannot go on from what {before.optimizer} has left: start anew"
-        )
-    if options.averaged != (len(before.total) > 0):
-        raise ValueError(
-            f"average is {options.averaged}, and was not in the calls before: start anew"
-        )
+    if targets.shape != then.shape or (targets.loss.targets != "classes" and outputs != then.shape):
+        raise ValueError(f"a row of y has shape {outputs}, one of the calls before {then.shape}")
 
 
 def begin(
@@ -342,7 +425,8 @@ def begin(
     if options.standardized:
         scaling = Scaling.of(data, center=options.fit_intercept)
         data, start = data.standardized(scaling), scaling.into(start)
-    reference = _reference(engine, options, data, outputs, start if before is None else None)
+    judged = start if before is None or before.epochs == 0 or _needs_loss(options) else None
+    reference = _reference(engine, options, data, outputs, judged)
     if before is not None:
         reference = max(reference, before.reference)
     if not reference <= largest:
@@ -370,7 +454,7 @@ def begin(
         fused=False,
         clip_norm=options.clip_norm,
         tol=options.tol if options.batch_size is None else -1.0,
-        bound=min(DIVERGENCE_FACTOR * reference, largest) if reference else largest,
+        bound=divergence_bound(reference, dtype),
         averages_after=record.averages_after,
         threads=options.threads,
     )
@@ -383,14 +467,23 @@ def begin(
         )
     else:
         state = before.state()
+    schedule = _schedule(engine, problem, record, reference + problem.penalty_of(state.params))
+    auto = math.inf if before is None else before.auto
+    if isinstance(record.lr, str):
+        assert isinstance(schedule, Constant | InverseScaling)
+        auto = min(schedule.lr, auto)
+        if before is not None:
+            power = ONLINE_POWER if isinstance(schedule, Constant) else schedule.power
+            schedule = InverseScaling(auto, power=power)
     pace = _rates.Pace(
         record,
-        _schedule(engine, problem, record, reference + problem.penalty_of(state.params)),
+        schedule,
         -(-rows // batch),
         dtype,
-        heard=None if before is None else before.heard,
+        heard=before.heard if before is not None and before.schedule == schedule else None,
         epochs_before=0 if before is None else before.epochs,
         steps_before=state.steps,
+        skipped=0 if before is None else before.skipped,
     )
     if options.batch_size is not None and options.clip_norm == math.inf:
         problem = problem._replace(fused=_fused(problem, record, pace, options.averaged, epochs))
@@ -422,6 +515,8 @@ def begin(
         seconds=np.empty(epochs),
         traced=options.traced,
         reference=reference,
+        auto=auto,
+        sound=None if before is None else before.sound,
     )
 
 
@@ -445,6 +540,13 @@ def finish(run: Run, options: Options) -> FitResult:
             penalised = ", penalties included" if after > 0 else ""
             warn(f"the loss rose from {first + before:.3g} to {end:.3g}{penalised}: {run.advice()}")
     return result
+
+
+def _needs_loss(options: Options) -> bool:
+    """Whether lr="auto" needs the loss of the initial weights: neither the slope nor the curvature has a bound."""
+    loss = options.loss
+    unbounded = loss.curvature is None and loss.steepness is None
+    return unbounded and isinstance(options.optimizer.lr, str)
 
 
 def _reference(
@@ -570,12 +672,23 @@ def _fused(
 
 
 def split(
-    data: Rows, names: tuple[str, ...] | None, validation: Any, seed: int, targets: Coding
+    data: Rows,
+    names: tuple[str, ...] | None,
+    validation: Any,
+    seed: int,
+    targets: Coding,
+    *,
+    strata: Array | None = None,
+    weights_name: str = "sample_weight",
 ) -> tuple[Rows, Rows | None]:
-    """Training rows, and validation rows: a pair as given, or a fraction drawn by the seed."""
+    """Training rows, and validation rows: a pair as given, or a fraction drawn by the seed.
+
+    A fraction is drawn from each stratum. `strata` has a number for each row; by default it is y, where a single column
+    of it holds classes. Messages call the weights by `weights_name`.
+    """
     if validation is None:
         return data, None
-    X, y, _ = data
+    X, y, weights = data
     n, d = X.shape
     dtype = y.dtype
     if isinstance(validation, tuple | list):
@@ -599,7 +712,46 @@ def split(
         )
     check_finite(X, "X")  # while the rows still have their numbers
     check_numbers(y, "y")
+    keys = order.round_keys(seed, range(-1, 0))[0]
+    if strata is None and targets.classes is not None and y.shape[1] == 1:
+        strata = y[:, 0]
+    if strata is None:
+        chosen = order.visit(np.arange(count), keys, n)
+    else:
+        visits = order.visit(np.arange(n), keys, n)
+        counts = np.broadcast_to(weights > 0, n)[visits]
+        chosen = visits[_drawn(strata[visits], counts, count, fraction)]
     drawn = np.zeros(n, bool)
-    drawn[order.visit(np.arange(count), order.round_keys(seed, range(-1, 0))[0], n)] = True
-    kept = data.take(~drawn, "sample_weight of the training rows")
-    return kept, data.take(drawn, "sample_weight of the validation rows")
+    drawn[chosen] = True
+    kept = data.take(~drawn, f"{weights_name} of the training rows")
+    return kept, data.take(drawn, f"{weights_name} of the validation rows")
+
+
+def _drawn(strata: Array, weighs: Array, count: int, fraction: float) -> Array:
+    """Where the first rows of each stratum stand, `count` in all, in proportion to the sizes of the strata.
+
+    What the fractions leave over goes to the largest remainders. Of each stratum a row that weighs something is left;
+    rows of weight 0 are strata of their own, and may all be drawn.
+    """
+    n = len(strata)
+    groups = 2 * np.unique(strata, return_inverse=True)[1] + weighs
+    sizes = np.bincount(groups)
+    weighing = np.arange(len(sizes)) % 2
+    most = np.maximum(sizes - weighing, 0)
+    if count > most.sum():
+        raise ValueError(
+            f"validation={fraction} takes {count} of {n} rows, and one of the classes has then none left to train on: "
+            "take less"
+        )
+    drawn, rest = divmod(count * sizes, n)
+    left = count - int(drawn.sum())
+    ranked = np.argsort(-rest, kind="stable").tolist()
+    while left > 0:
+        for group in ranked:
+            if left > 0 and drawn[group] < most[group]:
+                drawn[group] += 1
+                left -= 1
+    by_group = np.argsort(groups, kind="stable")
+    sorted_groups = groups[by_group]
+    place = np.arange(n) - (np.cumsum(sizes) - sizes)[sorted_groups]
+    return by_group[place < drawn[sorted_groups]]

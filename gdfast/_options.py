@@ -82,7 +82,7 @@ def optimizer(text: str) -> Any:
 
 def loss(text: str) -> Any:
     """A loss's name or record."""
-    return record("loss", text, losses.TABLE)
+    return record("loss", text, losses.NAMES)
 
 
 def rate(text: str) -> Any:

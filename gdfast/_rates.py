@@ -33,6 +33,7 @@ class Pace:
     heard: Any = None  # what a schedule has made of the losses so far
     epochs_before: int = 0  # and steps: those of the runs that this one continues
     steps_before: int = 0
+    skipped: int = 0  # steps that the schedule counts beside those of the optimizer
 
     heeds: bool = field(init=False)  # the losses change the rates
     always: Array | None = field(init=False)  # the rate, where it is one
@@ -64,8 +65,9 @@ class Pace:
             return schedule.rates(self._counted(epochs) if schedule.per == "step" else epochs)
 
     def _counted(self, epochs: Any) -> Any:
-        """The steps made before these epochs."""
-        return self.steps_before + (epochs - self.epochs_before) * self.steps_an_epoch
+        """The schedule's count of steps before these epochs."""
+        steps = self.steps_before + (epochs - self.epochs_before) * self.steps_an_epoch
+        return self.skipped + steps
 
     def _epoch(self, steps: Any) -> Any:
         """The epoch of the step after so many."""
@@ -80,7 +82,8 @@ class Pace:
         if self.always is not None:
             rates = self.always
         elif isinstance(schedule, OpenLoop) and schedule.per == "step":
-            rates = schedule.rates(np.arange(steps, steps + count))
+            counts = np.arange(steps, steps + count) + self.skipped
+            rates = schedule.rates(counts)
         else:
             epoch = self._epoch(steps)
             rates = self.rates(epoch, self._epoch(steps + count - 1) + 1)

@@ -17,9 +17,22 @@ from gdfast.errors import DivergenceError
 from gdfast.losses import Loss
 from gdfast.matrices import Rows, check_finite
 from gdfast.optimizers import Optimizer
-from gdfast.problem import DIVERGED, TOL, Array, Log, Problem, State, useful_threads
+from gdfast.problem import (
+    DIVERGED,
+    TOL,
+    Array,
+    Log,
+    Problem,
+    State,
+    fresh_slots,
+    useful_threads,
+)
 from gdfast.results import FitResult, History, StopReason, frozen
+from gdfast.schedules import Schedule
 from gdfast.targets import Coding
+
+# A loss has diverged when it is this many times that of the start.
+DIVERGENCE_FACTOR = 1e6
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
 WORK_IN_A_CALL = 1 << 22
@@ -48,7 +61,7 @@ class Patience:
 
 
 class Continued(NamedTuple):
-    """What a run hands on to the one that continues it. It can be pickled."""
+    """A run's state, from which the next one continues. It can be pickled."""
 
     targets: Coding
     names: tuple[str, ...] | None
@@ -56,10 +69,67 @@ class Continued(NamedTuple):
     params: Array
     slots: Array
     total: Array
-    steps: int
+    steps: int  # of the optimizer, since its slots began
+    skipped: int  # steps that only the schedule counts: those made before the slots began
     epochs: int
-    heard: Any  # what a schedule has made of the losses so far
+    schedule: Schedule | None
+    heard: Any  # the state of this schedule, where it depends on the losses
+    auto: float  # the least rate that lr="auto" has found; inf: none yet
     reference: float  # the loss by which divergence is judged
+    sound: Array  # the latest params whose loss was not above the reference
+
+    @classmethod
+    def fresh(
+        cls,
+        targets: Coding,
+        names: tuple[str, ...] | None,
+        optimizer: Optimizer,
+        params: Array,
+        averaged: bool,
+    ) -> "Continued":
+        """The state before the first step."""
+        return cls(
+            targets=targets,
+            names=names,
+            optimizer=optimizer,
+            params=params,
+            slots=fresh_slots(optimizer.rule, len(params), params.dtype),
+            total=np.zeros(len(params) if averaged else 0),
+            steps=0,
+            skipped=0,
+            epochs=0,
+            schedule=None,
+            heard=None,
+            auto=math.inf,
+            reference=0.0,
+            sound=params,
+        )
+
+    def suited(
+        self, optimizer: Optimizer, targets: Coding, averaged: bool, params: Array | None
+    ) -> "Continued":
+        """The state for a run with these options, which begins at these params, if there are any."""
+        state, same_loss = self, targets.loss == self.targets.loss
+        if not (same_loss and optimizer.stability == self.optimizer.stability):
+            state = state._replace(auto=math.inf)
+        if not same_loss:
+            state = state._replace(targets=targets, reference=0.0)
+        rule = optimizer.rule
+        remembers = rule.name == self.optimizer.rule.name and len(rule.initial) == len(self.slots)
+        if params is None and same_loss and remembers and averaged == (len(self.total) > 0):
+            return state
+        return state.moved(self.params if params is None else params, optimizer, averaged)
+
+    def moved(self, params: Array, optimizer: Optimizer, averaged: bool) -> "Continued":
+        """The state with these params: what the optimizer remembers begins anew, and the schedule goes on."""
+        return Continued.fresh(self.targets, self.names, optimizer, params, averaged)._replace(
+            skipped=self.skipped + self.steps,
+            epochs=self.epochs,
+            schedule=self.schedule,
+            heard=self.heard,
+            auto=self.auto,
+            reference=self.reference,
+        )
 
     def state(self) -> State:
         """A copy for the next run to change."""
@@ -89,6 +159,8 @@ class Run:
     seconds: Array
     traced: bool
     reference: float  # the loss by which divergence is judged
+    auto: float  # the least rate that lr="auto" has found; inf: none
+    sound: Array | None  # of a run that continues others: their latest sound params
     done: int = 0
 
     def all_epochs(
@@ -116,7 +188,7 @@ class Run:
                 steps = self.state.steps
                 start = None if self.held_out is None else self.state.params.copy()
                 status, params = self._advance(min(at_once, epochs - first))
-                lost = status == DIVERGED
+                lost = status == DIVERGED and not self._new_rows_alone()
                 if start is not None:
                     lost |= self._validated(first, params[: self.done - first - lost], start, steps)
                 elapsed = time.perf_counter() - begin
@@ -211,6 +283,20 @@ class Run:
                 return True
         return False
 
+    def _new_rows_alone(self) -> bool:
+        """Whether the loss of the last epoch is beyond the bound because the rows are others than in the runs before.
+
+        It is if the params that were sound there are no better on these rows; the bound is then raised.
+        """
+        loss = float(self.log.loss[self.done - 1])
+        if self.sound is None or not (math.isfinite(loss) and np.isfinite(self.state.params).all()):
+            return False
+        by_the_sound = float(self._loss(self.problem.rows, self.sound))
+        if loss > divergence_bound(by_the_sound, self.problem.dtype):
+            return False
+        self.reference = max(self.reference, by_the_sound)
+        return True
+
     def _loss(self, rows: Rows, params: Array) -> Any:
         problem = self.problem
         return model_loss(self.engine, problem.loss, rows, problem.outputs, params, self.threads)
@@ -250,10 +336,17 @@ class Run:
             classes=self.targets.classes,
         )
 
-    def handed_on(self) -> Continued:
-        """What the next run needs to continue this one."""
-        state = self.state
-        return Continued(
+    def handed_on(self, result: FitResult) -> Continued:
+        """The state from which the next run continues this one, whose result is given.
+
+        Where the result is not the model of the last step (it is that of the best epoch, or of standardized rows),
+        the next run begins at the result, with nothing remembered but the schedule.
+        """
+        state, last = self.state, self.done - 1
+        sound = self._given(state.start if self.sound is not None else state.params)
+        if not self.log.loss[last] <= self.reference:
+            sound = self._given(self.origin) if self.sound is None else self.sound
+        here = Continued(
             targets=self.targets,
             names=self.names,
             optimizer=self.record,
@@ -261,10 +354,19 @@ class Run:
             slots=state.slots,
             total=state.total,
             steps=state.steps,
+            skipped=self.pace.skipped,
             epochs=self.pace.epochs_before + self.done,
+            schedule=self.pace.schedule,
             heard=self.pace.heard,
+            auto=self.auto if self.scaling is None else math.inf,
             reference=self.reference,
+            sound=sound,
         )
+        models = np.column_stack([np.atleast_2d(result.coef), np.atleast_1d(result.intercept)])
+        params = models.astype(state.params.dtype).reshape(-1)
+        if self.scaling is None and np.array_equal(params, self._params()):
+            return here
+        return here.moved(params, self.record, len(state.total) > 0)
 
     def _shaped(self, params: Array) -> tuple[Array, Array]:
         """Weights and intercepts, without the axis of the outputs where y has none."""
@@ -332,6 +434,12 @@ def model_loss(
     """The mean loss of a model on some rows; without one, that of predicting 0."""
     n, d = rows.X.shape
     return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, n, d, outputs))
+
+
+def divergence_bound(reference: float, dtype: np.dtype[Any]) -> float:
+    """The loss above which a run has diverged."""
+    largest = float(np.finfo(dtype).max)
+    return min(DIVERGENCE_FACTOR * reference, largest) if reference else largest
 
 
 def stops(callback: Callable[[Any], Any], result: Any) -> bool:

@@ -557,6 +557,10 @@ TABLE: dict[str, type[Loss]] = {
 }
 
 
+# The names by which a loss is found: also scikit-learn's for the logistic one.
+NAMES = TABLE | {"log_loss": Logistic}
+
+
 # k, where the derivative is k (p - y): the steps of groups of rows are made from residuals there.
 LINEAR = {SquaredError.Kernel: 2, HalfSquaredError.Kernel: 1}
 
@@ -636,7 +640,7 @@ MOST_CLASSES = 2**24
 def find(loss: "str | Loss") -> Loss:
     """The record of a name, or the record itself, its parameters checked."""
     if isinstance(loss, str) or type(loss) not in TABLE.values():
-        return choose("loss", loss, TABLE)()
+        return choose("loss", loss, NAMES)()
     checked = {
         name: check_int(name, number, 0, MOST_CLASSES)
         if name == "classes"

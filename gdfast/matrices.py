@@ -28,7 +28,7 @@ class Rows(NamedTuple):
 
     X: Any  # ndarray (n, d) or Csr
     y: Array  # (n, targets)
-    weights: Array  # (n,) of mean 1, or (1,): all rows alike
+    weights: Array  # (n,), of mean 1 if not as given for some of the rows, or (1,): all rows alike
 
     def parts(self) -> Iterator["Rows"]:
         """The rows, in one part: what is too large for the memory comes in several, whole blocks but for the last."""
@@ -122,15 +122,25 @@ def as_weights(
     """The weights of the rows, scaled to mean 1; a single 1 where all rows weigh the same."""
     if sample_weight is None:
         return _ALIKE[dtype]
-    s = as_vector(sample_weight, name, rows, np.dtype(np.float64))
-    check_finite(s, name)
-    if (s < 0).any():
-        i = int(np.argmax(s < 0))
-        raise ValueError(f"{name}[{i}] is {s[i]}: weights must not be negative")
+    s = as_unscaled_weights(sample_weight, rows, np.dtype(np.float64), name)
     if not s.any():
         raise ValueError(f"{name} is zero in every row: at least one row must count")
     s = s / s.max()
     return read_only(s / (order.sum_rows(s) / np.float64(rows)), dtype)
+
+
+def as_unscaled_weights(
+    sample_weight: Any, rows: int, dtype: np.dtype[Any], name: str = "sample_weight"
+) -> Array:
+    """The weights of the rows as they are given; a single 1 where none are."""
+    if sample_weight is None:
+        return _ALIKE[dtype]
+    s = as_vector(sample_weight, name, rows, dtype)
+    check_finite(s, name)
+    if (s < 0).any():
+        i = int(np.argmax(s < 0))
+        raise ValueError(f"{name}[{i}] is {s[i]}: weights must not be negative")
+    return s
 
 
 def as_coef(coef: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

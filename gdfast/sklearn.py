@@ -12,25 +12,27 @@ loss, in which ``"squared_error"`` is (p - y)^2 / 2, and alpha times the penalty
 [5.801839]
 """
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gdfast import losses, order
-from gdfast._fit import fit, partial
+from gdfast import _backends, losses, optimizers, order
+from gdfast._fit import fit_and_state, partial
 from gdfast._floats import standard
+from gdfast._run import Continued
 from gdfast._warnings import warn
 from gdfast.checks import check_flag, check_int, check_number, choose, unknown
 from gdfast.losses import Loss
-from gdfast.matrices import as_vector
+from gdfast.matrices import as_floats, as_unscaled_weights, check_finite
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import Array
-from gdfast.results import FitResult
+from gdfast.results import FitResult, History
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -50,16 +52,19 @@ __all__ = ["GDClassifier", "GDRegressor"]
 # Which part of alpha is l1's; None: l1_ratio says it.
 L1_SHARES = {"l2": 0.0, "l1": 1.0, "elasticnet": None}
 
-# The losses by scikit-learn's names.
+# The losses by scikit-learn's names, and by those of gdfast.losses that mean no other loss there.
 FOR_NUMBERS: dict[str, type[Loss]] = {
     "squared_error": losses.HalfSquaredError,
+    "half_squared_error": losses.HalfSquaredError,
     "huber": losses.Huber,
     "epsilon_insensitive": losses.EpsilonInsensitive,
     "squared_epsilon_insensitive": losses.SquaredEpsilonInsensitive,
+    "quantile": losses.Quantile,
 }
-FOR_REGRESSION = FOR_NUMBERS | {"quantile": losses.Quantile, "poisson": losses.Poisson}
+FOR_REGRESSION = FOR_NUMBERS | {"poisson": losses.Poisson}
 FOR_CLASSES = FOR_NUMBERS | {
     "log_loss": losses.Logistic,
+    "logistic": losses.Logistic,
     "softmax": losses.Softmax,
     "hinge": losses.Hinge,
     "squared_hinge": losses.SquaredHinge,
@@ -69,6 +74,56 @@ FOR_CLASSES = FOR_NUMBERS | {
 WITH_EPSILON = (losses.Huber, losses.EpsilonInsensitive, losses.SquaredEpsilonInsensitive)
 WITH_PROBABILITIES = (losses.Logistic, losses.Softmax, losses.ModifiedHuber)
 
+# Names that other estimators, and gdfast.fit, have for parameters, and what stands for them here.
+_RATE = "lr, a number or a schedule of gdfast.schedules, stands for learning_rate, eta0 and power_t"
+_RECORD = "it is an argument of the optimizer's record, as in optimizer=gdfast.SGD(momentum=0.9)"
+_PENALTY = "the mean loss has alpha times the penalty added, which penalty and l1_ratio choose"
+ELSEWHERE = {
+    **dict.fromkeys(("learning_rate", "learning_rate_init", "eta0", "power_t"), _RATE),
+    **dict.fromkeys(
+        ("n_iter", "n_epochs", "epochs"), "max_iter is how many epochs there are at most"
+    ),
+    **dict.fromkeys(("C", "l1", "l2"), _PENALTY),
+    **dict.fromkeys(("momentum", "nesterovs_momentum", "nesterov", "weight_decay"), _RECORD),
+    **dict.fromkeys(("n_jobs", "threads"), "the variable GDFAST_THREADS limits the threads"),
+    **dict.fromkeys(("clip_norm", "trace", "callback"), "gdfast.fit alone has it"),
+    "solver": "optimizer is a name, or a record such as gdfast.Adam()",
+    "seed": "random_state is the seed",
+    "patience": "n_iter_no_change is how many epochs without improvement are waited for",
+    "validation": "early_stopping=True sets the fraction validation_fraction of the rows aside",
+    "progress": "verbose=1 shows a bar over the epochs",
+    "delta": "epsilon is the threshold of loss='huber'",
+    "sample_weight": "it is an argument of fit and partial_fit",
+}
+
+
+def _advice(model: type, name: str) -> str:
+    return f"{model.__name__} has no parameter {name!r}: {ELSEWHERE[name]}"
+
+
+def _advised(init: Callable[..., None]) -> Callable[..., None]:
+    """An __init__ that says what stands for a parameter of another estimator."""
+
+    @functools.wraps(init)
+    def advised(self: Any, *args: Any, **parameters: Any) -> None:
+        for name in parameters.keys() & ELSEWHERE.keys():
+            raise TypeError(_advice(type(self), name))
+        init(self, *args, **parameters)
+
+    return advised
+
+
+class _Task(NamedTuple):
+    """The loss, and what of the data is no X, as gdfast.fit takes them."""
+
+    loss: Loss
+    y: Array
+    weights: Array | None
+    weights_name: str
+    labels: Array | None = None  # of a classifier: the classes, sorted
+    classes: Array | None = None  # of a loss of classes: what stands for them in y
+    strata: Array | None = None  # of each row the class
+
 
 class _GD(BaseEstimator):  # type: ignore[misc]
     """What the regressor and the classifier share."""
@@ -77,6 +132,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
     _kinds_of_targets: ClassVar[tuple[str, ...]]
     _checks_of_y: ClassVar[Mapping[str, bool]]
 
+    @_advised
     def __init__(
         self,
         loss: str | Loss = "squared_error",
@@ -168,30 +224,38 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         warm = check_flag("warm_start", self.warm_start) and hasattr(self, "coef_")
         options = self._options() | self._stopping(epochs)
         X, y = self._validated(X, y, reset=True)
-        self._learn(y)
-        loss, target, weights = self._encoded(y, sample_weight)
-        shape = (*_outputs(loss, target), X.shape[1])
+        task = self._task(y, None, sample_weight)
+        shape = (*_outputs(task), X.shape[1])
         if warm:
-            if self.coef_.shape != shape:
+            coef, intercept = self._weights()
+            if task.labels is not None and not np.array_equal(task.labels, self.classes_):
                 raise ValueError(
-                    f"warm_start=True, and coef_ of the last fit has shape {self.coef_.shape}, but these data need "
-                    f"{shape}: pass warm_start=False"
+                    f"warm_start=True, and the classes of the last fit were {self.classes_}, but these data have "
+                    f"{task.labels}: pass warm_start=False"
                 )
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        result = fit(
+            if coef.shape != shape:
+                raise ValueError(
+                    f"warm_start=True, and coef_ of the last fit has shape {coef.shape}, but these data need {shape}: "
+                    "pass warm_start=False"
+                )
+            coef_init = coef if coef_init is None else coef_init
+            intercept_init = intercept if intercept_init is None else intercept_init
+        result, state = fit_and_state(
             X,
-            target,
-            loss=loss,
+            task.y,
+            loss=task.loss,
             epochs=epochs,
-            sample_weight=weights,
+            sample_weight=task.weights,
+            weights_name=task.weights_name,
             coef_init=_shaped(coef_init, shape),
             intercept_init=_shaped(intercept_init, shape[:-1]),
             standardize=self.standardize,
             progress=bool(self.verbose),
+            names=self._names(),
+            strata=task.strata,
             **options,
         )
-        self._keep(result, None)
+        self._keep(result, state, task.labels)
         if result.stop_reason == "epochs" and self.tol is not None:
             warn(
                 f"max_iter={epochs} was reached before tol={self.tol}: increase max_iter, or bring the features to one "
@@ -200,8 +264,32 @@ class _GD(BaseEstimator):  # type: ignore[misc]
             )
         return self
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            Name -> value.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of that name: the message says what stands here for those of other estimators.
+        """
+        for name in params.keys() & ELSEWHERE.keys():
+            raise ValueError(_advice(type(self), name))
+        super().set_params(**params)
+        return self
+
     @standard
-    def _epoch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> Self:
+    def _epoch(
+        self, X: Any, y: ArrayLike, labels: Array | None, sample_weight: ArrayLike | None
+    ) -> Self:
         """Run one epoch over some of the rows, from where the last one ended."""
         for name in ("early_stopping", "standardize"):
             if check_flag(name, getattr(self, name)):
@@ -209,18 +297,27 @@ class _GD(BaseEstimator):  # type: ignore[misc]
                     f"{name}=True needs all rows, and partial_fit is given some: pass {name}=False"
                 )
         options = self._options()
-        first = not hasattr(self, "coef_")
-        X, y = self._validated(X, y, reset=first)
-        loss, target, weights = self._encoded(y, sample_weight)
-        state = None
-        if not first:
-            if self._unchanged():
-                state = self._state
-            if state is None:
-                options["coef_init"] = self.coef_
-                options["intercept_init"] = _shaped(self.intercept_, self.coef_.shape[:-1])
-        result, state = partial(state, X, target, loss=loss, sample_weight=weights, **options)
-        self._keep(result, state)
+        X, y = self._validated(X, y, reset=not hasattr(self, "n_features_in_"))
+        task = self._task(y, labels, sample_weight)
+        state = getattr(self, "_state", None)
+        if hasattr(self, "coef_") and not self._unchanged():
+            coef, intercept = self._weights()
+            shape = (*_outputs(task), X.shape[1])
+            if coef.shape != shape:
+                raise ValueError(f"coef_ has shape {coef.shape}, but these data need {shape}")
+            options |= {"coef_init": coef, "intercept_init": intercept}
+        result, state = partial(
+            state,
+            X,
+            task.y,
+            loss=task.loss,
+            sample_weight=task.weights,
+            weights_name=task.weights_name,
+            classes=task.classes,
+            names=self._names(),
+            **options,
+        )
+        self._keep(result, state, task.labels)
         return self
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
@@ -235,14 +332,15 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         )
         return X, y
 
-    def _learn(self, y: Array) -> None:
-        """What `fit` is to know of y beforehand."""
+    def _names(self) -> tuple[str, ...] | None:
+        """The names of the columns of X, where it has some."""
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else tuple(names.tolist())
 
-    def _encoded(
-        self, y: Array, sample_weight: ArrayLike | None
-    ) -> tuple[Loss, Array, ArrayLike | None]:
-        """The loss, the targets and the weights for `gdfast.fit`."""
-        return self._loss(), y, sample_weight
+    def _task(self, y: Array, labels: Array | None, sample_weight: ArrayLike | None) -> _Task:
+        """The task of these targets; without labels, all classes are in y."""
+        weights = _weights_of_rows(sample_weight, len(y))
+        return _Task(self._loss(), y, weights, "sample_weight", labels)
 
     def _kind(self) -> Any:
         """The type of the loss's record; None for a name that is not known."""
@@ -250,7 +348,9 @@ class _GD(BaseEstimator):  # type: ignore[misc]
 
     def _loss(self) -> Loss:
         """The loss by scikit-learn's name, or the record as it was given."""
-        if isinstance(self.loss, str):
+        if isinstance(self.loss, str) and (
+            self.loss in self._losses or self.loss not in losses.NAMES
+        ):
             kind: Any = choose("loss", self.loss, self._losses)
             given = (
                 [check_number("epsilon", self.epsilon, 0, math.inf)] if kind in WITH_EPSILON else []
@@ -260,7 +360,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         record = losses.find(self.loss)
         if record.targets not in self._kinds_of_targets:
             raise ValueError(
-                f"loss={record} is for targets that are {record.targets}, which {type(self).__name__} does not have"
+                f"loss={self.loss} is for targets that are {record.targets}, which {type(self).__name__} does not have"
             )
         return record
 
@@ -311,7 +411,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
             patience = None
         return {"tol": tol, "patience": patience, "validation": validation}
 
-    def _keep(self, result: FitResult, state: Any) -> None:
+    def _keep(self, result: FitResult, state: Continued, labels: Array | None) -> None:
         """The fitted attributes."""
         self.result_ = result
         self.coef_ = result.coef.copy()
@@ -319,21 +419,44 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = result.n_epochs
         self.history_ = result.history
         self.stop_reason_ = result.stop_reason
+        if labels is not None:
+            self.classes_ = labels
         self._state = state
 
     def _unchanged(self) -> bool:
         """Whether coef_ and intercept_ are still those that the last fit left."""
-        return np.array_equal(self.coef_, self.result_.coef) and np.array_equal(
-            self.intercept_, np.atleast_1d(self.result_.intercept)
+        return (
+            hasattr(self, "result_")
+            and np.array_equal(self.coef_, self.result_.coef)
+            and np.array_equal(self.intercept_, np.atleast_1d(self.result_.intercept))
         )
+
+    def _weights(self) -> tuple[Array, Array]:
+        """coef_ and intercept_, in the shapes of gdfast.fit's: they may have been set by hand."""
+        check_is_fitted(self, ["coef_", "intercept_"])
+        coef = as_floats(self.coef_, "coef_")
+        intercept = _shaped(as_floats(self.intercept_, "intercept_"), coef.shape[:-1])
+        if coef.ndim not in (1, 2) or intercept.shape != coef.shape[:-1]:
+            raise ValueError(
+                f"coef_ has shape {coef.shape} and intercept_ {intercept.shape}: a row of coef_ has one intercept"
+            )
+        check_finite(coef, "coef_", "weights must be finite")
+        check_finite(intercept, "intercept_", "weights must be finite")
+        return coef, intercept
 
     def _for_prediction(self, X: Any) -> tuple[FitResult, Any]:
         """The model of coef_ and intercept_, and X as it takes it."""
-        check_is_fitted(self)
+        coef, intercept = self._weights()
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
-        coef = np.array(self.coef_)
-        intercept = _shaped(np.array(self.intercept_), coef.shape[:-1])
-        return replace(self.result_, coef=coef, intercept=intercept), X
+        known = getattr(self, "result_", None)
+        if known is None:
+            known = _unfitted(_backends.find(self.backend).NAME)
+        b = intercept.copy() if intercept.ndim else float(intercept)
+        return replace(known, coef=coef.copy(), intercept=b, loss=self._loss_of_model()), X
+
+    def _loss_of_model(self) -> Loss:
+        """The loss that tells what a prediction means."""
+        return self._loss()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -461,7 +584,7 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
         ValueError, TypeError
             If a parameter or the data are wrong; for ``early_stopping`` and ``standardize``, which need all rows.
         """
-        return self._epoch(X, y, sample_weight)
+        return self._epoch(X, y, None, sample_weight)
 
     def predict(self, X: Any) -> Array:
         """The predicted targets: x.w + b, and for the loss ``"poisson"`` exp(x.w + b).
@@ -550,6 +673,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
     _checks_of_y: ClassVar = {}
     classes_: Array
 
+    @_advised
     def __init__(
         self,
         loss: str | Loss = "log_loss",
@@ -639,16 +763,16 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
                 f"class_weight={self.class_weight!r} needs the labels of all rows, and partial_fit is given some: "
                 "pass a dict, for instance of sklearn.utils.compute_class_weight"
             )
-        known = self.classes_ if hasattr(self, "coef_") else None
+        labels = getattr(self, "classes_", None)
+        labels = None if labels is None else np.asarray(labels)
         if classes is not None:
             given = unique_labels(classes)
-            if known is not None and not np.array_equal(given, known):
-                raise ValueError(f"classes={classes} are not those of the first call, {known}")
-            known = given
-        if known is None:
+            if labels is not None and not np.array_equal(given, labels):
+                raise ValueError(f"classes={classes} are not those of the first call, {labels}")
+            labels = given
+        if labels is None:
             raise ValueError("classes must be passed on the first call to partial_fit")
-        self.classes_ = known
-        return self._epoch(X, y, sample_weight)
+        return self._epoch(X, y, labels, sample_weight)
 
     def decision_function(self, X: Any) -> Array:
         """x.w + b: for two classes positive where ``classes_[1]`` is predicted, else a column for each class.
@@ -678,7 +802,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
         """
         scores = self.decision_function(X)
         chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        labels: Array = self.classes_[chosen]
+        labels: Array = np.asarray(self.classes_)[chosen]
         return labels
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
@@ -720,57 +844,102 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))
 
-    def _learn(self, y: Array) -> None:
-        check_classification_targets(y)
-        classes = np.unique(y)
-        if (
-            self.warm_start
-            and hasattr(self, "coef_")
-            and not np.array_equal(classes, self.classes_)
-        ):
-            raise ValueError(
-                f"warm_start=True, and the classes of the last fit were {self.classes_}, but these data have "
-                f"{classes}: pass warm_start=False"
-            )
-        self.classes_ = classes
+    def _weights(self) -> tuple[Array, Array]:
+        check_is_fitted(self, "classes_")
+        coef, intercept = super()._weights()
+        if coef.ndim == 1:
+            coef, intercept = coef[None], intercept[None]
+        k = len(self.classes_)
+        if len(coef) != _models(k):
+            raise ValueError(f"coef_ has {len(coef)} rows, but {k} classes_ need {_models(k)}")
+        return coef, intercept
 
-    def _encoded(
-        self, y: Array, sample_weight: ArrayLike | None
-    ) -> tuple[Loss, Array, ArrayLike | None]:
-        classes = self.classes_
-        rows, k = len(y), len(classes)
+    def _task(self, y: Array, labels: Array | None, sample_weight: ArrayLike | None) -> _Task:
+        if labels is None:
+            check_classification_targets(y)
+            labels = np.unique(y)
+        k = len(labels)
         if k < 2:
             raise ValueError(f"The number of classes has to be greater than one; got {k} class")
-        weights = None
-        if sample_weight is not None:
-            weights = as_vector(sample_weight, "sample_weight", rows, np.dtype(np.float64))
-            lost = np.setdiff1d(classes, y[weights > 0])
-            if isinstance(self.class_weight, str) and lost.size:
-                raise ValueError(
-                    f"class_weight={self.class_weight!r}, but the weights of class {lost[0]} are zero: remove its rows"
-                )
-        by_class = compute_class_weight(
-            self.class_weight, classes=classes, y=y, sample_weight=weights
-        )
-        chosen = np.searchsorted(classes, y)
+        weights = _weights_of_rows(sample_weight, len(y))
+        by_class = self._weights_by_class(labels, y, weights)
+        chosen = np.searchsorted(labels, y)
+        name = "sample_weight"
         if self.class_weight is not None:
-            weights = by_class[chosen] if weights is None else weights * by_class[chosen]
-        loss = self._loss()
+            name = "class_weight" if weights is None else "class_weight times sample_weight"
+            with np.errstate(over="ignore"):
+                weights = by_class[chosen] * (1.0 if weights is None else weights)
+        loss = self._loss_for(k)
         if loss.targets == "classes":
-            given = vars(loss)["classes"]
-            if given not in (0, k):
-                raise ValueError(f"loss={loss}, but there are {k} classes: pass loss='softmax'")
-            if k > 2:
-                return losses.Softmax(classes=k), chosen, weights
-            loss = losses.Logistic()
+            return _Task(loss, chosen, weights, name, labels, np.arange(k), chosen)
         # A model for each class, but of two the second alone: its own rows are 1, the others -1.
         columns = np.arange(k) if k > 2 else np.array([1])
-        return loss, np.where(chosen[:, None] == columns, 1, -1), weights
+        signs = np.where(chosen[:, None] == columns, 1, -1)
+        return _Task(loss, signs, weights, name, labels, np.array([-1, 1]), chosen)
+
+    def _weights_by_class(self, labels: Array, y: Array, weights: Array | None) -> Array:
+        """What the weights of the rows of each class are multiplied by."""
+        by_class = self.class_weight
+        if isinstance(by_class, Mapping):
+            by_class = {
+                label: check_number(f"class_weight[{label!r}]", weight, 0, math.inf)
+                for label, weight in by_class.items()
+            }
+        elif isinstance(by_class, str) and weights is not None:
+            lost = np.setdiff1d(labels, y[weights > 0])
+            if lost.size:
+                raise ValueError(
+                    f"class_weight={by_class!r}, but the weights of class {lost[0]} are zero: remove its rows"
+                )
+        factors: Array = compute_class_weight(by_class, classes=labels, y=y, sample_weight=weights)
+        return factors
+
+    def _loss_for(self, k: int) -> Loss:
+        """The loss for so many classes."""
+        loss = self._loss()
+        if loss.targets != "classes":
+            return loss
+        given = vars(loss)["classes"]
+        if given not in (0, k):
+            raise ValueError(f"loss={loss}, but there are {k} classes: pass loss='softmax'")
+        return losses.Softmax(classes=k) if k > 2 else losses.Logistic()
+
+    def _loss_of_model(self) -> Loss:
+        return self._loss_for(len(self.classes_))
 
 
-def _outputs(loss: Loss, target: Array) -> tuple[int, ...]:
-    """The shape of the intercepts: as many as there are classes, or targets in a row."""
-    return (vars(loss)["classes"],) if loss.targets == "classes" else target.shape[1:]
+def _models(k: int) -> int:
+    """How many models tell k classes apart: of two classes one, for the second."""
+    return k if k > 2 else 1
+
+
+def _outputs(task: _Task) -> tuple[int, ...]:
+    """The shape of the intercepts: as many as there are models, or targets in a row."""
+    return task.y.shape[1:] if task.labels is None else (_models(len(task.labels)),)
+
+
+def _weights_of_rows(sample_weight: ArrayLike | None, rows: int) -> Array | None:
+    """The weights in float64, each checked."""
+    if sample_weight is None:
+        return None
+    return as_unscaled_weights(sample_weight, rows, np.dtype(np.float64))
+
+
+def _unfitted(backend: str) -> FitResult:
+    """What a model has that no fit has made, but for its weights."""
+    nothing = np.empty(0)
+    return FitResult(
+        coef=nothing,
+        intercept=0.0,
+        history=History(nothing, nothing, nothing, nothing, nothing),
+        n_epochs=0,
+        n_steps=0,
+        converged=False,
+        stop_reason="epochs",
+        loss=losses.HalfSquaredError(),
+        optimizer=optimizers.SGD(),
+        backend=backend,
+    )
 
 
 def _shaped(values: ArrayLike | None, shape: tuple[int, ...]) -> Any:
