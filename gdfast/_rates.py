@@ -8,11 +8,11 @@ import numpy as np
 
 from gdfast import order
 from gdfast._backends import Backend
-from gdfast._threads import check_stopped
+from gdfast._curvature import largest_eigenvalue, largest_entry
 from gdfast.checks import check_representable, record_of
 from gdfast.csr import Csr
 from gdfast.elementary import log, where
-from gdfast.losses import HalfSquaredError
+from gdfast.losses import linear
 from gdfast.matrices import check_finite
 from gdfast.optimizers import Optimizer, Rate, Stability
 from gdfast.problem import Array, Problem
@@ -180,21 +180,25 @@ def auto(
       (1 - m) / (R M) with momentum m: a step d makes f + (m / (2 lr)) d.d no larger (Polyak 1964, the heavy ball's
       energy). So does an epoch of small steps with the rate 1 / (R M) in all.
     """
-    factor = stability.full_batch_auto if problem.full_batch else min(1.0, stability.any_order)
     limits: Any = np.finfo(problem.dtype)
     loss = problem.loss
     decay = stability.weight_decay + problem.penalty.l2
     extent = _extent(backend, problem, settled=1e-3)
     if not extent <= limits.max:
-        largest = []
-        for X, _, _ in problem.rows.parts():
-            check_finite(X, "X")
-            largest.append(np.abs(X.data if isinstance(X, Csr) else X).max(initial=0))
+        raise ValueError(_beyond(problem))
+    if 0 < extent < limits.tiny:
         raise ValueError(
-            f"the squares of X overflow {problem.dtype}: its largest value is {np.max(largest)}; "
-            f"divide X by a constant, or pass standardize=True"
+            f"the squares of X underflow {problem.dtype}: its largest value is {largest_entry(problem.rows)}; multiply "
+            "X by a constant, or pass standardize=True"
         )
-    most = math.sqrt(limits.max)
+    if not problem.full_batch:
+        factor = min(1.0, stability.any_order)
+    else:
+        factor = stability.full_batch_auto
+        if loss.curvature is not None and not _quadratic(problem):
+            factor = min(factor, stability.bent)
+    # What a rate is multiplied with, a row's weight or l1 at each of the steps of an epoch, must not overflow.
+    most = float(limits.max) / (4 * len(problem.rows.y) * max(1.0, problem.penalty.l1))
     if loss.curvature is None and loss.steepness is not None:
         bound = loss.steepness**2 * problem.outputs * extent
         first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
@@ -210,11 +214,30 @@ def auto(
     curvature += decay
     rate = min(factor / curvature, most) if curvature else 1.0
     if rate < limits.tiny:
+        found = f"a curvature of {curvature:.3g}"
+        advice = "divide X by a constant, or lower l2"
+        if loss.curvature is None:
+            found = f"a loss of {reference:.3g} at the start"
+            advice = "give smaller initial weights, or divide X by a constant"
         raise ValueError(
-            f'lr="auto" finds a loss of {reference:.3g} at the start, and no rate that is small enough for it in '
-            f"{problem.dtype}: give smaller initial weights, or divide X by a constant"
+            f'lr="auto" finds {found}, and no rate that is small enough for it in {problem.dtype}: {advice}'
         )
     return Constant(rate)
+
+
+def _beyond(problem: Problem) -> str:
+    """What to say of an X whose squares overflow, or is not finite."""
+    for X, _, _ in problem.rows.parts():
+        check_finite(X, "X")
+    return (
+        f"the squares of X overflow {problem.dtype}: its largest value is {largest_entry(problem.rows)}; divide X by a "
+        "constant, or pass standardize=True"
+    )
+
+
+def _quadratic(problem: Problem) -> bool:
+    """Whether the objective is quadratic, and its gradient followed as it is."""
+    return linear(problem.loss) != 0 and problem.penalty.l1 == 0 and problem.clip_norm == math.inf
 
 
 def _most_mean(problem: Problem, reference: float) -> float:
@@ -228,16 +251,28 @@ def _most_mean(problem: Problem, reference: float) -> float:
     return 2 * (reference + float(np.add.accumulate(means)[-1]))
 
 
-def stable(backend: Backend, problem: Problem, stability: Stability) -> float | None:
-    """The largest stable rate: exact for the full batch, else the largest that is sure to be; 0 if X overflows."""
+class Stable(NamedTuple):
+    """A rate that is stable."""
+
+    rate: float  # 0 if X overflows, infinite if no rate is too large
+    exact: bool  # no rate above is stable; else some may be
+
+
+def stable(backend: Backend, problem: Problem, stability: Stability) -> Stable | None:
+    """The largest stable rate, or one that is sure to be; None where it depends on the weights."""
     if problem.loss.curvature is None:
         return None
-    factor = stability.full_batch if problem.full_batch else stability.any_order
-    curvature = problem.loss.curvature * _extent(backend, problem, settled=1e-5)
-    if math.isnan(curvature):
-        return 0.0
+    if not problem.full_batch:
+        factor, exact = stability.any_order, False
+    elif _quadratic(problem) or stability.bent == math.inf:
+        factor, exact = stability.full_batch, True
+    else:
+        factor, exact = min(stability.full_batch, stability.bent), False
+    curvature = problem.loss.curvature * _extent(backend, problem, settled=1e-7)
+    if not curvature <= np.finfo(problem.dtype).max:
+        return Stable(0.0, exact)
     curvature += stability.weight_decay + problem.penalty.l2
-    return factor / curvature if curvature else math.inf
+    return Stable(factor / curvature if curvature else math.inf, exact)
 
 
 @np.errstate(all="ignore")
@@ -250,7 +285,7 @@ def _extent(backend: Backend, problem: Problem, settled: float) -> float:
     """
     loss = problem.loss
     if problem.full_batch and not (loss.curvature is None and loss.steepness is None):
-        return _largest_eigenvalue(backend, problem, settled)
+        return largest_eigenvalue(backend, problem, settled)
     one = problem.dtype.type(problem.fit_intercept)
     longest, weighted, heaviest = [], [], []
     for X, _, weights in problem.rows.parts():
@@ -262,36 +297,7 @@ def _extent(backend: Backend, problem: Problem, settled: float) -> float:
         return float(np.max(weighted))
     if loss.steepness is None:
         return float(np.max(longest))
-    return math.sqrt(float(np.max(longest)) * float(np.max(heaviest)))
-
-
-def _largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> float:
-    """That of the weighted mean of x x', from below, by power iteration.
-
-    From a start without a pattern the value is, after the 16 rounds that are always done, within a quarter of the
-    eigenvalue whatever the spectrum (Kuczynski and Wozniakowski 1992); it ends when a round changes it by less than
-    `settled`, or after 100.
-    """
-    n, d = problem.rows.X.shape
-    quadratic = problem._replace(  # its gradient is the matrix times v
-        rows=problem.rows.without_targets(), outputs=1, loss=HalfSquaredError()
-    )
-    dtype = problem.dtype
-    v = _without_pattern(d + 1).astype(dtype)
-    eigenvalue = 0.0
-    for k in range(100):
-        if not problem.fit_intercept:
-            v[-1] = 0
-        length = order.norm(v)
-        previous, eigenvalue = eigenvalue, float(length) if k else 0.0
-        if k and (
-            not 0 < eigenvalue < math.inf
-            or (k > 16 and eigenvalue - previous <= settled * eigenvalue)
-        ):
-            break
-        check_stopped()
-        v = backend.total(quadratic, v / length)[0] / dtype.type(n)
-    return eigenvalue
+    return math.sqrt(float(np.max(longest))) * math.sqrt(float(np.max(heaviest)))
 
 
 class Spread(NamedTuple):
@@ -321,9 +327,3 @@ def spread(problem: Problem) -> Spread:
     top, low = int(np.argmax(scales)), int(np.argmin(np.where(scales > 0, scales, np.inf)))
     ratio = float(scales[top] / scales[low]) if scales[top] > 0 else 1.0
     return Spread(ratio, names[top], names[low])
-
-
-def _without_pattern(size: int) -> Array:
-    """Numbers in [-1, 1) from the bits of their index, exact in float32."""
-    bits: Array = order.mix(np.arange(1, size + 1, dtype=np.uint64)) >> np.uint64(40)
-    return bits / np.float64(2**23) - 1

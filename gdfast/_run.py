@@ -391,19 +391,19 @@ class Run:
             result=self.result("divergence", self._given(self.state.start)),
             epoch=epoch,
             lr=lr,
-            stable_lr=stable,
+            stable_lr=None if stable is None else stable.rate,
         )
 
     def advice(self) -> str:
         """Which rate works for these data, and whether the scales of the features are in the way."""
         return self._advice(self._stable_rate())
 
-    def _stable_rate(self) -> float | None:
+    def _stable_rate(self) -> _rates.Stable | None:
         stability = self.record.stability
         return None if stability is None else _rates.stable(self.engine, self.problem, stability)
 
-    def _advice(self, stable: float | None) -> str:
-        if stable == 0:
+    def _advice(self, stable: _rates.Stable | None) -> str:
+        if stable is not None and stable.rate == 0:
             return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
         if stable is None and self.record.stability is not None:
             name = self.problem.loss.name
@@ -413,12 +413,10 @@ class Run:
         elif stable is None:
             words = _rates.smaller(self.record, float(self.lr[: self.done].max()))
         else:
-            kind = (
-                "stable rate"
-                if self.problem.full_batch
-                else "rate that is sure to be stable, in any order of the rows,"
-            )
-            words = f"the largest {kind} for this data is {_rates.round_down(stable):.6g}"
+            kind = "stable rate" if stable.exact else "rate that is sure to be stable"
+            if not self.problem.full_batch:
+                kind += ", in any order of the rows,"
+            words = f"the largest {kind} for this data is {_rates.round_down(stable.rate):.6g}"
         spread = _rates.spread(self.problem)
         if self.scaling is None and spread.ratio > 10:
             words += (

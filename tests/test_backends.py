@@ -37,6 +37,7 @@ LAYERS = [
     ["matrices", "optimizers", "penalties", "problem", "targets"],
     ["_backends"],
     [
+        "_curvature",
         "_fit",
         "_minimize",
         "_rates",
