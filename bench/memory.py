@@ -5,6 +5,7 @@ row, the least of the rounds, all in turns in one run.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -39,10 +40,8 @@ def lines(scale: float) -> Iterator[Line]:
 
 def processor() -> str:
     """The processor and its caches, as Linux names them."""
-    cpu = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    )
+    first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    cpu: dict[str, str] = dict(re.findall(r"^(.+?)\s*: (.+)$", first, re.MULTILINE))
     caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
     sizes = [
         f"L{(cache / 'level').read_text().strip()} {(cache / 'size').read_text().strip()}"
