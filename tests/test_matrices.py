@@ -680,7 +680,7 @@ CELLS = {
     "None": (None, ValueError, r" is missing: remove the row or fill the value in"),
     "NA": (pd.NA, ValueError, r" is missing"),
     "NaT": (pd.NaT, ValueError, r" is missing"),
-    "NumPy's NaT": (np.datetime64("NaT"), ValueError, r" is missing"),
+    "NumPy's NaT": (np.datetime64("NaT", "D"), ValueError, r" is missing"),
 }
 
 
