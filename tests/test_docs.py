@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,17 @@ def test_the_readme(tmp_path, monkeypatch):
     for block in code:
         exec(compile(block, "README.md", "exec"), {})
     assert (tmp_path / "model.npz").exists()
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_promised():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    required = project["project"]["dependencies"]
+    for requirements in project["project"]["optional-dependencies"].values():
+        required += [one for one in requirements if not one.startswith("gdfast")]
+    lowest: dict[str, tuple[int, ...]] = {}
+    for name, version in (one.split(">=") for one in required):
+        numbers = tuple(map(int, version.split(".")))
+        lowest[name] = max(lowest.get(name, ()), numbers)
+    tested = dict(one.split("==") for one in project["dependency-groups"]["oldest"])
+    for name, numbers in lowest.items():
+        assert tuple(map(int, tested[name].split(".")))[: len(numbers)] == numbers, name
