@@ -315,7 +315,7 @@ def prepared(
     names = names or feature_names(X)
     training, held_out = split(
         given,
-        names,
+        (names, feature_names(y)),
         validation,
         options.seed,
         targets,
@@ -673,7 +673,7 @@ def _fused(
 
 def split(
     data: Rows,
-    names: tuple[str, ...] | None,
+    columns: tuple[tuple[str, ...] | None, tuple[str, ...] | None],
     validation: Any,
     seed: int,
     targets: Coding,
@@ -681,7 +681,7 @@ def split(
     strata: Array | None = None,
     weights_name: str = "sample_weight",
 ) -> tuple[Rows, Rows | None]:
-    """Training rows, and validation rows: a pair as given, or a fraction drawn by the seed.
+    """Training rows, and validation rows: a pair with the columns of X and y, or a fraction drawn by the seed.
 
     A fraction is drawn from each stratum. `strata` has a number for each row; by default it is y, where a single column
     of it holds classes. Messages call the weights by `weights_name`.
@@ -697,12 +697,15 @@ def split(
                 f"validation has {len(validation)} parts: it must be a pair (Xv, yv) or a fraction"
             )
         Xv = as_matrix(validation[0], "validation X", dtype, sparse=True)
-        rows, columns = Xv.shape
-        if columns != d:
-            raise ValueError(f"validation X has {columns} features, X has {d}")
-        check_names(feature_names(validation[0]), names, "validation X", "X")
+        rows, features = Xv.shape
+        if features != d:
+            raise ValueError(f"validation X has {features} features, X has {d}")
         yv = targets.encode(validation[1], "validation y", rows, dtype, "validation X")
         check_numbers(yv, "validation y")
+        names, names_of_y = columns
+        check_names(feature_names(validation[0]), names, "validation X", "X")
+        if targets.outputs > 1:
+            check_names(feature_names(validation[1]), names_of_y, "validation y", "y")
         return data, Rows(Xv, yv, as_weights(None, rows, dtype))
     fraction = check_number("validation", validation, 0, 1, include_low=False, include_high=False)
     count = max(1, round(fraction * n))

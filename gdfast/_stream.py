@@ -136,7 +136,8 @@ def fit_stream(
     targets, features, dtype = rows.targets, rows.X.shape[1], rows.y.dtype
     start = _fit.initial_params(coef_init, intercept_init, targets, features, dtype)
     names = rows.source.names
-    _, held_out = _fit.split(rows, names, validation, options.seed, targets)
+    columns = names, rows.source.names_of_y
+    _, held_out = _fit.split(rows, columns, validation, options.seed, targets)
     run = _fit.begin(Streaming(engine), options, rows, targets, names, start, held_out=held_out)
     return _fit.finish(run, options)
 
@@ -159,6 +160,7 @@ class Source:
         self.kind: tuple[str, ...] = ()  # what all blocks have, in words
         self.first = 0  # the block that was the first to have it
         self.names: tuple[str, ...] | None = None
+        self.names_of_y: tuple[str, ...] | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Any, Any, Any]]:
         """The number of each block, X as it is taken in, y, and the weights or None."""
@@ -175,6 +177,7 @@ class Source:
                 kind = _kind(X, matrix, y, s is not None)
             if not self.kind:
                 self.kind, self.first, self.names = kind, k, feature_names(X)
+                self.names_of_y = feature_names(y)
             for here, there in zip(kind, self.kind, strict=True):
                 if here != there:
                     raise ValueError(f"block {k} has {here}, block {self.first} has {there}")
@@ -187,7 +190,7 @@ def _is_empty(X: Any) -> bool:
 
 
 def _kind(X: Any, matrix: Array | Csr, y: Any, weighted: bool) -> tuple[str, ...]:
-    names = feature_names(X)
+    names, names_of_y = feature_names(X), feature_names(y)
     columns = np.shape(y)[1:]
     return (
         f"{matrix.shape[1]} features",
@@ -195,6 +198,7 @@ def _kind(X: Any, matrix: Array | Csr, y: Any, weighted: bool) -> tuple[str, ...
         "sparse rows" if isinstance(matrix, Csr) else "dense rows",
         "columns without names" if names is None else f"the columns {names}",
         f"a y with {columns[0]} columns" if columns else "a 1-D y",
+        "targets without names" if names_of_y is None else f"the targets {names_of_y}",
         "sample weights" if weighted else "no sample weights",
     )
 

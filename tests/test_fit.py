@@ -401,6 +401,22 @@ def test_frames_of_sparse_columns_are_trained_as_sparse_rows(batch_size):
     assert streamed.digest == gd.fit(rows, y, shuffle=False, **options).digest
 
 
+def test_columns_of_the_validation_targets_are_those_of_y():
+    Y = pd.DataFrame(np.c_[y, -y], columns=["up", "down"])
+    other = Y[["down", "up"]]
+    message = r"^the columns of validation y are \('down', 'up'\), those of y \('up', 'down'\)$"
+    with pytest.raises(ValueError, match=message):
+        gd.fit(X, Y, validation=(X, other), epochs=2)
+    with pytest.raises(ValueError, match=message):
+        gd.fit_stream([(X, Y)], validation=(X, other), epochs=2)
+    with pytest.raises(ValueError, match=r"^block 1 has the targets \('down', 'up'\), block 0 has"):
+        gd.fit_stream([(X, Y), (X, other)], epochs=2)
+    r = gd.fit(X, Y, validation=(X, Y), epochs=2)
+    assert gd.fit(X, Y, validation=(X, Y.to_numpy()), epochs=2).digest == r.digest
+    one = gd.fit(X, Y[["up"]], validation=(X, other[["down"]]), epochs=2)  # which have no order
+    assert len(one.history.val_loss) == 2
+
+
 OTHERS = {"another order": ["c", "b", "a"], "another name": ["a", "b", "d"]}
 
 
