@@ -180,13 +180,13 @@ def auto(
       (1 - m) / (R M) with momentum m: a step d makes f + (m / (2 lr)) d.d no larger (Polyak 1964, the heavy ball's
       energy). So does an epoch of small steps with the rate 1 / (R M) in all.
     """
-    limits: Any = np.finfo(problem.dtype)
+    tiny, largest = _limits(problem.dtype)
     loss = problem.loss
     decay = stability.weight_decay + problem.penalty.l2
     extent = _extent(backend, problem, settled=1e-3)
-    if not extent <= limits.max:
+    if not extent <= largest:
         raise ValueError(_beyond(problem))
-    if 0 < extent < limits.tiny:
+    if 0 < extent < tiny:
         raise ValueError(
             f"the squares of X underflow {problem.dtype}: its largest value is {largest_entry(problem.rows)}; multiply "
             "X by a constant, or pass standardize=True"
@@ -198,7 +198,7 @@ def auto(
         if loss.curvature is not None and not _quadratic(problem):
             factor = min(factor, stability.bent)
     # What a rate is multiplied with, a row's weight or l1 at each of the steps of an epoch, must not overflow.
-    most = float(limits.max) / (4 * len(problem.rows.y) * max(1.0, problem.penalty.l1))
+    most = largest / (4 * len(problem.rows.y) * max(1.0, problem.penalty.l1))
     if loss.curvature is None and loss.steepness is not None:
         bound = loss.steepness**2 * problem.outputs * extent
         first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
@@ -213,7 +213,7 @@ def auto(
         curvature = extent * loss.curvature
     curvature += decay
     rate = min(factor / curvature, most) if curvature else 1.0
-    if rate < limits.tiny:
+    if rate < tiny:
         found = f"a curvature of {curvature:.3g}"
         advice = "divide X by a constant, or lower l2"
         if loss.curvature is None:
@@ -258,6 +258,11 @@ class Stable(NamedTuple):
     exact: bool  # no rate above is stable; else some may be
 
 
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The smallest normal number and the largest, as Python's: NumPy 2.0 casts what is compared with its own."""
+    return float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+
+
 def stable(backend: Backend, problem: Problem, stability: Stability) -> Stable | None:
     """The largest stable rate, or one that is sure to be; None where it depends on the weights."""
     if problem.loss.curvature is None:
@@ -269,7 +274,7 @@ def stable(backend: Backend, problem: Problem, stability: Stability) -> Stable |
     else:
         factor, exact = min(stability.full_batch, stability.bent), False
     curvature = problem.loss.curvature * _extent(backend, problem, settled=1e-7)
-    if not curvature <= np.finfo(problem.dtype).max:
+    if not curvature <= _limits(problem.dtype)[1]:
         return Stable(0.0, exact)
     curvature += stability.weight_decay + problem.penalty.l2
     return Stable(factor / curvature if curvature else math.inf, exact)
