@@ -117,7 +117,14 @@ def _numerical_gradient(fun: Callable[[Array], float], x: Array) -> Array:
         raise ImportError(
             "minimize needs the gradient: pass jac, or install scipy, which finds it numerically: pip install scipy"
         ) from error
-    gradient: Array = approx_fprime(x, fun)
+    outside = np.geterr()
+
+    def as_outside(x: Array) -> float:
+        with np.errstate(**outside):
+            return fun(x)
+
+    with np.errstate(all="ignore"):  # of differences of what is not finite
+        gradient: Array = approx_fprime(x, as_outside)
     return gradient
 
 

@@ -314,21 +314,29 @@ class Spread(NamedTuple):
 
 
 def spread(problem: Problem) -> Spread:
-    """How much the root mean squares of the columns differ."""
+    """How much the root mean squares of the columns differ, in units of their largest values: no square overflows."""
     n, d = problem.rows.X.shape
-    squares = np.zeros(d)
+    units, squares = np.zeros(d), np.zeros(d)
+    for X, _, _ in problem.rows.parts():
+        if isinstance(X, Csr):
+            np.maximum.at(units, X.indices, np.abs(X.data))
+        else:
+            units = np.maximum(units, np.maximum(X.max(axis=0), -X.min(axis=0)))
+    divisors = np.where(units > 0, units, 1)
     with np.errstate(all="ignore"):
         for X, _, _ in problem.rows.parts():
             if isinstance(X, Csr):
-                values = X.data.astype(np.float64)
+                values = X.data / divisors[X.indices]
                 squares += np.bincount(X.indices, values * values, d)
             else:
-                squares += np.einsum("ij,ij->j", X, X, dtype=np.float64)
-        scales = np.sqrt(squares / n)
+                for part in order.chunks(len(X), d):
+                    values = X[part] / divisors
+                    squares += np.einsum("ij,ij->j", values, values)
+        scales = units * np.sqrt(squares / n)
     names = [f"X[:, {j}]" for j in range(d)]
     if problem.fit_intercept:
         scales = np.append(scales, 1.0)
         names.append("the intercept's column of ones")
     top, low = int(np.argmax(scales)), int(np.argmin(np.where(scales > 0, scales, np.inf)))
-    ratio = float(scales[top] / scales[low]) if scales[top] > 0 else 1.0
+    ratio = float(scales[top]) / float(scales[low]) if scales[top] > 0 else 1.0
     return Spread(ratio, names[top], names[low])

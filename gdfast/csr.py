@@ -75,6 +75,7 @@ class Csr(NamedTuple):
             for part, row in _pieces(self.indptr[group.start : group.stop + 1]):
                 np.add.at(g, self.indices[part], factors[row] * self.data[part])
 
+    @np.errstate(all="ignore")
     def scaled(self, scale: Array) -> "Csr":
         """A copy with column j divided by ``scale[j]``."""
         data = np.empty_like(self.data)
@@ -386,7 +387,8 @@ def _canonical(data: Array, indices: Array, indptr: Array, d: int) -> tuple[Arra
         new = np.append(True, place[1:] != place[:-1])[: len(place)]
         kept = place[new]
         sums = np.zeros(len(kept), data.dtype)
-        np.add.at(sums, np.cumsum(new) - 1, data[here][sorting])
+        with np.errstate(all="ignore"):  # what is not finite is found where the rows are checked
+            np.add.at(sums, np.cumsum(new) - 1, data[here][sorting])
         kept, sums = kept[sums != 0], sums[sums != 0]
         out[end : end + len(kept)] = sums
         places[end : end + len(kept)] = kept % d

@@ -320,6 +320,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         self._keep(result, state, task.labels)
         return self
 
+    @np.errstate(all="ignore")  # scikit-learn sums all of X, to see whether it is finite
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         X, y = validate_data(
             self,
@@ -444,6 +445,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         check_finite(intercept, "intercept_", "weights must be finite")
         return coef, intercept
 
+    @np.errstate(all="ignore")
     def _for_prediction(self, X: Any) -> tuple[FitResult, Any]:
         """The model of coef_ and intercept_, and X as it takes it."""
         coef, intercept = self._weights()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import OptimizeWarning
 from scipy.optimize import minimize as scipy_minimize
+from scipy.sparse import csr_array
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -72,6 +73,79 @@ def test_the_filters_see_the_users_module():
         warnings.filterwarnings("error", module=__name__.replace(".", r"\."))
         with pytest.raises(RuntimeWarning, match="the loss rose"):
             gd.fit(X, y, **RISING)
+
+
+# What is not finite on the way to an answer: nothing but the documented error, also where warnings are errors.
+
+HUGE = np.tile([1e308, -1e308], 8).reshape(8, 2)  # whose sum is inf - inf
+SMALL = GDRegressor(tol=None, max_iter=2, backend="numpy").fit(HUGE * 1e-308, np.arange(8.0))
+
+
+def sparse(*values):
+    """Two rows, the first with several values in its first column."""
+    count = len(values)
+    arrays = [*values, 1.0], [0] * count + [1], [0, count, count + 1]
+    return csr_array(tuple(map(np.array, arrays)), shape=(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        pytest.param(
+            lambda: gd.fit(
+                X=[[1e200, 1e170], [2e200, 3e170]],
+                y=[1.0, 2.0],
+                optimizer="rprop",
+                fit_intercept=False,
+            ),
+            gd.DivergenceError,
+            # sqrt((1e400 + 4e400) / (1e340 + 9e340)), in a sixth digit
+            r"scales differ by a factor of 7.07e\+29 \(X\[:, 0\] against X\[:, 1\]\)",
+            id="scales",
+        ),
+        pytest.param(
+            lambda: gd.fit(sparse(np.inf, -np.inf), [1.0, 2.0]),
+            ValueError,
+            r"X\[0, 0\] is nan",
+            id="duplicates that cancel",
+        ),
+        pytest.param(
+            lambda: gd.fit(sparse(1e308, 1e308), [1.0, 2.0]),
+            ValueError,
+            r"X\[0, 0\] is inf",
+            id="duplicates that overflow",
+        ),
+        pytest.param(
+            lambda: gd.minimize(lambda x: np.inf if x[0] < 0 else float(x[0]), 0.5, lr=1.0),
+            gd.DivergenceError,
+            r"f is inf and its gradient \[nan\] after step 1",
+            id="differences",
+        ),
+        pytest.param(
+            lambda: GDRegressor(backend="numpy").fit(HUGE, np.ones(8)),
+            ValueError,
+            "squares of X overflow",
+            id="estimator",
+        ),
+        pytest.param(
+            lambda: SMALL.predict(HUGE), ValueError, "for row 0 of X overflows", id="prediction"
+        ),
+    ],
+)
+def test_errors_come_without_warnings(call, error, words):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(error, match=words):
+            call()
+    assert not warned
+
+
+def test_what_is_differentiated_warns_as_the_user_has_it():
+    def fun(x):
+        return float(np.exp(x[0] + 800.0))
+
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        gd.minimize(fun, 0.0)
 
 
 def test_one_function_warns():
