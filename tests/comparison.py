@@ -19,6 +19,7 @@ from rounding import WIDE, Arithmetic, Sampled, total
 FACTOR = 40.0  # times the spread of the samples
 FLOOR = 8.0  # units in the last place that are never too many
 LIMIT = 1e4  # times the unit in the last place: the spread of the weights from which on nothing can be told
+AUTO = 2e-3  # how much lower the curvature may be that is found than it is
 
 # The defaults of `gdfast.fit`, without those that must not change a result.
 DEFAULTS = {
@@ -57,10 +58,21 @@ def orders(n, seed, epochs):
     return visited
 
 
-def held_out(n, seed, fraction):
-    """Which rows are taken for validation: those whose column never gets a weight."""
-    r = gd.fit(np.eye(n), np.ones(n), validation=fraction, fit_intercept=False, seed=seed, epochs=1)
-    return r.coef == 0
+def held_out(y, loss, seed, fraction):
+    """The rows taken for validation, as a mask: those whose column never gets a weight.
+
+    Of classes in a single column some of each are taken, so the targets count.
+    """
+    n, smooth = len(y), "squared_error"
+    if loss.name in reference_fit.SIGNS:
+        smooth = "logistic"
+    elif loss.name == "softmax":
+        smooth = "softmax"
+    else:
+        y = np.ones(n)
+    options = {"validation": fraction, "fit_intercept": False, "seed": seed, "epochs": 1, "lr": 0.1}
+    r = gd.fit(np.eye(n), y, loss=smooth, **options)
+    return (r.coef.reshape(-1, n) == 0).all(axis=0)
 
 
 # --- Both fits.
@@ -96,7 +108,7 @@ def expected(X, y, r, *, seed_of_rounding=0, **arguments):
     y, n, epochs = np.asarray(y), len(X), given["epochs"]
     draws, shuffled = given.pop("seed"), given.pop("shuffle") and given["batch_size"] is not None
     if isinstance(given["validation"], float):
-        given["validation"] = held_out(n, draws, given["validation"])
+        given["validation"] = held_out(y, r.loss, draws, given["validation"])
         n -= int(given["validation"].sum())
     visited = orders(n, draws, epochs) if shuffled and epochs else [np.arange(n)] * epochs
     optimizer, kinked = r.optimizer, r.loss.name in reference_fit.KINKED
@@ -123,7 +135,7 @@ def expected(X, y, r, *, seed_of_rounding=0, **arguments):
 
 @dataclass
 class Verdict:
-    """How far a fit was compared with the reference, and where it differs."""
+    """The outcome of a comparison: up to where it went, and the differences found."""
 
     dtype: np.dtype
     differences: list = field(default_factory=list)
@@ -159,6 +171,10 @@ def verdict(X, y, *, backend=None, seed_of_rounding=0, **arguments):
     r = fitted(X, y, backend=backend, **arguments)
     o = expected(X, y, r, seed_of_rounding=seed_of_rounding, **arguments)
     v = compared(r, o, arguments.get("callback"))
+    if r.optimizer.lr == "auto" and o.auto is not None and len(r.history.lr):
+        (low, high), lr = o.auto, r.history.lr[0]
+        if not low * (1 - 1e-5) <= lr <= high * (1 + AUTO):
+            v.differences.append(f'the rate "auto" is {lr!r}, not from {low} to {high}')
     if v.cut is None:
         p = predictions(X, o.model)
         v.alike("decision_function", r.decision_function(X).reshape(p.shape), p)

@@ -10,7 +10,9 @@ the last of a model's d + 1 weights.
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -214,12 +216,13 @@ def radam(o, w, g, lr, t, memory):
     else:
         g = g + o.weight_decay * w
     m, v = moments(o, g, memory)
+    kept = memory["kept"] = memory.get("kept", 1) * b2  # b2^t, whose rounding the difference shows
     most = 2 / (1 - b2) - 1
-    r = most - 2 * t * b2**t / (1 - b2**t)
+    r = most - 2 * t * kept / (1 - kept)
     if r <= 5:
         return w - lr / (1 - b1**t) * m
     rectifier = np.sqrt((r - 4) * (r - 2) * most / ((most - 4) * (most - 2) * r))
-    return w - lr / (1 - b1**t) * m * rectifier * np.sqrt(1 - b2**t) / (np.sqrt(v) + o.eps)
+    return w - lr / (1 - b1**t) * m * rectifier * np.sqrt(1 - kept) / (np.sqrt(v) + o.eps)
 
 
 def rprop(o, w, g, lr, t, memory):
@@ -309,7 +312,7 @@ PI = 2 * np.arccos(WIDE(0))
 
 
 def per(schedule):
-    """What the count is of."""
+    """The kind of its count, "epoch" or "step"."""
     return per(schedule.schedule) if hasattr(schedule, "schedule") else schedule.per
 
 
@@ -320,8 +323,7 @@ def slope_at(loss, p, y):
 
 def parameters_of(loss):
     """The numbers of a loss."""
-    names = ("delta", "epsilon", "q")
-    return {name: WIDE(getattr(loss, name)) for name in names if hasattr(loss, name)}
+    return {name: WIDE(value) for name, value in vars(loss).items() if name != "classes"}
 
 
 def optimal_t0(l2, loss):
@@ -375,7 +377,42 @@ class ReduceOnPlateau:
 CLOSED = {cls.__name__: cls for cls in (Adaptive, ReduceOnPlateau)}
 
 
-# --- Penalties: of the weights, never of the intercept.
+# The largest second derivatives by a prediction, of the losses that have one.
+CURVATURES = {
+    "squared_error": 2,
+    "half_squared_error": 1,
+    "huber": 1,
+    "squared_epsilon_insensitive": 2,
+    "logistic": 1 / 4,
+    "squared_hinge": 2,
+    "modified_huber": 2,
+    "softmax": 1 / 2,
+}
+
+
+def auto_limits(X, weights, loss, optimizer, l2, full_batch):
+    """Between which numbers the rate "auto" of SGD and ASGD is, for a loss whose curvature is bounded.
+
+    1 / L for the full batch, or less with momentum, which is stable up to 2 (1 + m) / L, with Nesterov's up to
+    2 (1 + m) / (1 + 2 m) / L (Polyak 1964); in any order of the rows 1 / R, or (1 - m)^2 / (2 R).
+    """
+    X, weights = X.astype(float), weights.astype(float)
+    decay = l2 + decay_of(optimizer)
+    m = getattr(optimizer, "momentum", 0.0)
+    damped = 1 - getattr(optimizer, "dampening", 0.0)
+    if full_batch:
+        largest = np.linalg.eigvalsh((weights * X).T @ X / len(X))[-1]
+        roots = (1 + m) / (1 + 2 * m) if m and optimizer.nesterov else 1 + m
+        part = min(1, roots / damped) if m and damped else 1
+    else:
+        largest = (weights * X * X).sum(axis=1).max()
+        part = (1 - m) ** 2 / (2 * max(1, damped)) if m else 1
+    curvature = CURVATURES[loss.name] * largest + decay
+    exact = not m or not full_batch
+    return (part / curvature if exact else 0, part / curvature) if curvature > 0 else (0, math.inf)
+
+
+# --- The objective: the mean loss and the penalties, which the intercept does not have.
 
 
 def shrunk(w, by):
@@ -384,7 +421,7 @@ def shrunk(w, by):
 
 
 def least_slope(g, w, l1):
-    """The least slope of the objective, of which g is the part that has a derivative (Andrew and Gao 2007)."""
+    """The least slope of l1 * abs(w) and a rest whose derivative is g (Andrew and Gao 2007)."""
     return where(w > 0, g + l1, where(w < 0, g - l1, shrunk(g, l1)))
 
 
@@ -394,22 +431,28 @@ def within_orthant(new, w, slope):
     return where(side > 0, positive(new), where(side < 0, -positive(-new), 0))
 
 
+def decay_of(optimizer):
+    """The weight decay that an optimizer adds to the gradient, and so to the objective."""
+    name = type(optimizer).__name__
+    if name in ("AdamW", "Lion") or getattr(optimizer, "decoupled_weight_decay", False):
+        return 0.0
+    return getattr(optimizer, "weight_decay", 0.0) + (optimizer.lambd if name == "ASGD" else 0)
+
+
 def norm(g):
+    """The Euclidean norm of all components, (k, d + 1)."""
     return np.sqrt(total(total(g * g, axis=1), axis=0))
-
-
-# --- Rows, and their columns standardised.
 
 
 @dataclass
 class Rows:
-    """What a model is measured on: rows with a 1 for the intercept, targets, and weights of mean 1."""
+    """Rows with a 1 for the intercept, their targets, and weights of mean 1."""
 
     X: Sampled  # (n, d + 1)
     y: np.ndarray  # (n, targets)
     weights: Sampled  # (n, 1)
 
-    def losses(self, loss, models, chosen=slice(None)):
+    def losses(self, formula, models, chosen=slice(None)):
         """The losses of some rows, (m, 1), and their slopes by the weights of the models, (m, k, d + 1).
 
         A row of weight 0 has neither, whatever its numbers.
@@ -418,34 +461,97 @@ class Rows:
         count = np.flatnonzero(weights.exact)
         X, y, weights = X[count], y[count], weights[count]
         predictions = total(X[:, None, :] * models, axis=-1)
-        value, slope = loss(predictions, y)
+        value, slope = formula(predictions, y)
         value = total(value, axis=1)[:, None] * weights
         return value, (slope * weights)[:, :, None] * X[:, None, :]
 
-    def mean_loss(self, loss, models):
-        return total(self.losses(loss, models)[0][:, 0], axis=0) / len(self.X)
+    def mean_loss(self, formula, models):
+        return total(self.losses(formula, models)[0][:, 0], axis=0) / len(self.X)
+
+
+@dataclass
+class Objective:
+    """The function of the models, (k, d + 1), that a fit minimises."""
+
+    rows: Rows
+    formula: Callable  # of the loss
+    l1: Sampled
+    l2: Sampled
+    fit_intercept: bool
+
+    def __post_init__(self):
+        width = self.rows.X.shape[1]
+        self.penalised, self.trained = np.ones(width, int), np.ones(width, int)
+        self.penalised[-1], self.trained[-1] = 0, self.fit_intercept
+
+    def gradient(self, w, chosen):
+        """The losses of a batch, and the gradient of their mean with that of l2."""
+        values, slopes = self.rows.losses(self.formula, w, chosen)
+        g = (total(slopes, axis=0) if len(slopes) else 0 * w) / len(chosen)
+        return values, (g + self.l2 * (w * self.penalised)) * self.trained
+
+    def least_slopes(self, g, w):
+        """The gradient with that of l1; where it has none, the least slope."""
+        if not self.l1:
+            return g
+        return joined(least_slope(g[:, :-1], w[:, :-1], self.l1), g[:, -1:], axis=1)
+
+
+# --- The data.
+
+
+def in_columns(y):
+    return np.asarray(y).reshape(len(y), -1)
+
+
+def encoder(y, loss):
+    """The function that writes targets of a loss as numbers: the classes are the distinct labels of y, sorted."""
+    if loss.name == "softmax":
+        classes = np.unique(y)
+        return lambda labels: np.searchsorted(classes, in_columns(labels))
+    if loss.name in SIGNS:
+        second = np.unique(y)[1]
+        return lambda labels: np.where(in_columns(labels) == second, 1, -1)
+    return in_columns
 
 
 def scaled_weights(sample_weight, n):
+    """The weights of n rows, of mean 1."""
     weights = np.ones(n, WIDE) if sample_weight is None else np.asarray(sample_weight, WIDE)
     return weights / (weights.sum() / n)
+
+
+def as_rows(X, y, sample_weight):
+    n, a = len(X), X.arithmetic
+    weights = a.array(scaled_weights(sample_weight, n)[:, None])
+    return Rows(joined(X, a.array(np.ones((n, 1))), axis=1), y, weights)
+
+
+def split(X, y, sample_weight, held_out):
+    """The rows to train on and those held out, each with weights of mean 1."""
+
+    def part(rows):
+        return as_rows(X[rows], y[rows], None if sample_weight is None else sample_weight[rows])
+
+    return part(np.flatnonzero(~held_out)), part(np.flatnonzero(held_out))
 
 
 class Standardisation:
     """Columns of weighted mean 0, where an intercept makes up for it, and standard deviation 1."""
 
-    def __init__(self, X, weights, center):
+    def __init__(self, rows, center):
         """Columns that are constant, among rows that count, are not scaled."""
-        seen = X[np.flatnonzero(weights.exact)]
+        X = rows.X[:, :-1]
+        seen = X[np.flatnonzero(rows.weights.exact)]
         constant = (seen.exact == seen.exact[0]).all(axis=0)
-        mean = total(weights * X, axis=0) / len(X)
-        mean = where(constant, seen[0], mean)
-        square = total(weights * (X - mean) * (X - mean), axis=0) / len(X)
+        mean = where(constant, seen[0], total(rows.weights * X, axis=0) / len(X))
+        square = total(rows.weights * (X - mean) * (X - mean), axis=0) / len(X)
         self.scale = where(constant, 1, np.sqrt(square))
         self.mean = mean if center else 0 * mean
 
-    def standardised(self, X):
-        return (X - self.mean) / self.scale
+    def rows(self, rows):
+        X = (rows.X[:, :-1] - self.mean) / self.scale
+        return replace(rows, X=joined(X, rows.X[:, -1:], axis=1))
 
     def into(self, models):
         """The models of X as those of standardised rows."""
@@ -460,8 +566,8 @@ class Standardisation:
 class AsItIs:
     """No standardisation."""
 
-    def standardised(self, X):
-        return X
+    def rows(self, rows):
+        return rows
 
     def into(self, models):
         return models
@@ -472,21 +578,65 @@ class AsItIs:
 # --- Training.
 
 
-@dataclass
-class Outcome:
-    """What a fit returns. Models are (k, d + 1); lists have an entry for each epoch."""
+class Rates:
+    """The rates of an optimizer's steps, which may depend on the losses heard."""
 
-    model: Sampled | None = None
-    loss: list = field(default_factory=list)
-    val_loss: list | None = None  # None: there are no validation rows
-    lr: list = field(default_factory=list)
-    grad_norm: list = field(default_factory=list)
-    trace: list = field(default_factory=list)  # the weights at the start and after each epoch
-    heard: list = field(default_factory=list)  # what a callback is given
-    n_steps: int = 0
-    stop_reason: str = "epochs"
-    settled: int = 0  # the epochs before rounding decides a comparison
-    undecided: str | None = None  # who makes that comparison
+    def __init__(self, optimizer, loss, numbers):
+        self.lr, self.loss, self.numbers = optimizer.lr, loss, numbers
+        closed = CLOSED.get(type(self.lr).__name__)
+        self.state = closed and closed(self.lr, numbers)
+
+    def at(self, epoch, steps):
+        """The rate in an epoch, after so many steps in all."""
+        if self.state is not None:
+            return self.state.rate
+        if isinstance(self.lr, float):
+            return self.numbers.array(self.lr)
+        return rate(self.lr, epoch if per(self.lr) == "epoch" else steps, self.loss, self.numbers)
+
+    def hear(self, loss):
+        if self.state is not None:
+            self.state.hear(loss)
+
+
+class Steps:
+    """The steps of an optimizer, with what it remembers from step to step."""
+
+    def __init__(self, optimizer, numbers):
+        self.rule = OPTIMIZERS[type(optimizer).__name__.lower()]
+        self.record, self.memory = sampled(optimizer, numbers), {}
+        self.proximal = self.rule is sgd and not self.record.momentum
+        self.count = 0
+
+    def make(self, w, g, lr, l1, fit_intercept):
+        """The new weights: along g, the gradient without that of l1."""
+        self.count += 1
+        slope = g
+        if l1 and not self.proximal:
+            slope = joined(least_slope(g[:, :-1], w[:, :-1], l1), g[:, -1:], axis=1)
+        new = self.rule(self.record, w, slope, lr, self.count, self.memory)
+        weights, intercept = new[:, :-1], new[:, -1:] if fit_intercept else w[:, -1:]
+        if l1 and self.proximal:
+            weights = shrunk(weights, lr * l1)
+        elif l1:
+            weights = within_orthant(weights, w[:, :-1], slope[:, :-1])
+        return joined(weights, intercept, axis=1)
+
+
+class Average:
+    """The mean of the weights after each step; of ASGD after those from t0 + 2 on."""
+
+    def __init__(self, optimizer):
+        self.after = optimizer.t0 + 1 if type(optimizer).__name__ == "ASGD" else 0
+        self.sums, self.count = 0, 0
+
+    def add(self, w, steps):
+        if steps > self.after:
+            self.sums, self.count = w + self.sums, self.count + 1
+
+    def of(self, w):
+        """The mean; the weights themselves up to where it begins."""
+        return self.sums / self.count if self.count else w
 
 
 class Patience:
@@ -504,15 +654,28 @@ class Patience:
         return self.waited >= self.limit
 
 
-def in_columns(y):
-    return np.asarray(y).reshape(len(y), -1)
+@dataclass
+class Outcome:
+    """The result of a fit. Models are (k, d + 1); lists have an entry for each epoch."""
+
+    model: Sampled | None = None
+    loss: list = field(default_factory=list)
+    val_loss: list | None = None  # None: there are no validation rows
+    lr: list = field(default_factory=list)
+    grad_norm: list = field(default_factory=list)
+    trace: list = field(default_factory=list)  # the weights at the start and after each epoch
+    heard: list = field(default_factory=list)  # the models that a callback is given
+    n_steps: int = 0
+    stop_reason: str = "epochs"
+    auto: tuple | None = None  # the limits of the rate "auto", where curvature tells them
+    settled: int = 0  # the epochs before rounding decides a comparison
+    undecided: str | None = None  # who makes that comparison
 
 
-def as_signs(y):
-    """-1 and 1 for classes given as 0 and 1, or as they are."""
-    return np.where(in_columns(y) > 0, 1, -1)
+DIVERGENCE_FACTOR = 1_000_000  # times the larger of the losses of predicting 0 and of the start
 
 
+@np.errstate(all="ignore")
 def fit(
     X,
     y,
@@ -543,40 +706,36 @@ def fit(
     Beyond those: `visits(e)` has the rows in the order of epoch e; `validation` may say which rows are held out;
     `stops_after` is the epoch after which the callback wants to stop, and `sparse` whether X came so.
     """
-    a = arithmetic
+    a, numbers = arithmetic, arithmetic.numbers
+
     # The data.
-    encoded = as_signs if loss.name in SIGNS else in_columns
-    y = encoded(y)
-    X = a.array(X)
-    n, d = X.shape
-    k = int(y.max()) + 1 if loss.name == "softmax" else y.shape[1]
-    parameters = parameters_of(loss)
-
-    def formula(p, targets):
-        return LOSSES[loss.name](p, targets, **parameters)
-
-    def rows(X, y, sample_weight):
-        n = len(X)
-        ones = a.array(np.ones((n, 1)))
-        weights = a.array(scaled_weights(sample_weight, n)[:, None])
-        return Rows(joined(X, ones, axis=1), y, weights)
-
+    encoded = encoder(y, loss)
+    X, y = a.array(X), encoded(y)
+    k, d = int(y.max()) + 1 if loss.name == "softmax" else y.shape[1], X.shape[1]
     held_out = None
-    if isinstance(validation, tuple):
-        held_out = rows(a.array(validation[0]), encoded(validation[1]), None)
-    elif validation is not None:
-        out = np.flatnonzero(validation)
-        kept = np.flatnonzero(~validation)
-        part = None if sample_weight is None else sample_weight[out]
-        held_out = rows(X[out], y[out], part)
-        X, y = X[kept], y[kept]
-        sample_weight = None if sample_weight is None else sample_weight[kept]
-        n = len(kept)
-    training = rows(X, y, sample_weight)
+    if isinstance(validation, np.ndarray):
+        training, held_out = split(X, y, sample_weight, validation)
+    else:
+        training = as_rows(X, y, sample_weight)
+        if validation is not None:
+            held_out = as_rows(a.array(validation[0]), encoded(validation[1]), None)
     scaling = AsItIs()
     if standardize:
-        scaling = Standardisation(X, training.weights, center=fit_intercept and not sparse)
-        training.X = joined(scaling.standardised(X), training.X[:, d:], axis=1)
+        scaling = Standardisation(training, center=fit_intercept and not sparse)
+    training = scaling.rows(training)
+    n = len(training.X)
+
+    # The method.
+    formula = partial(LOSSES[loss.name], **parameters_of(loss))
+    l1, l2 = map(numbers.array, (l1, l2))
+    objective = Objective(training, formula, l1, l2, fit_intercept)
+    size = n if batch_size is None else min(batch_size, n)
+    rates, steps, mean = (
+        Rates(optimizer, loss, numbers),
+        Steps(optimizer, numbers),
+        Average(optimizer),
+    )
+    watched = Patience(patience, WIDE(tol) if batch_size is not None else 0) if patience else None
 
     # The start.
     start = np.zeros((k, d + 1))
@@ -585,91 +744,58 @@ def fit(
     if intercept_init is not None:
         start[:, d] = intercept_init
     w = scaling.into(a.array(start))
-    zero_loss = training.mean_loss(formula, 0 * w)
-    reference = np.maximum(zero_loss, training.mean_loss(formula, w))
-    bound = DIVERGENCE_FACTOR * reference if reference > 0 else math.inf
-
-    # The method.
-    rule, record = OPTIMIZERS[type(optimizer).__name__.lower()], sampled(optimizer, a.numbers)
-    plain = rule is sgd and not record.momentum
-    averages_after = optimizer.t0 + 1 if rule is asgd else 0
-    size = n if batch_size is None else min(batch_size, n)
-    l1, l2 = a.numbers.array(l1), a.numbers.array(l2)
-    penalised, trained = np.ones(d + 1, int), np.ones(d + 1, int)
-    penalised[d], trained[d] = 0, fit_intercept
-    heard = CLOSED.get(type(optimizer.lr).__name__)
-    heard = heard and heard(optimizer.lr, a.numbers)
-    watched = Patience(patience, WIDE(tol) if batch_size is not None else 0) if patience else None
-
-    def rate_of(epoch, steps):
-        if heard is not None:
-            return heard.rate
-        if isinstance(optimizer.lr, float):
-            return record.lr
-        return rate(optimizer.lr, epoch if per(optimizer.lr) == "epoch" else steps, loss, a.numbers)
-
-    def step(w, g, lr, t):
-        """The new weights."""
-        if l1 == 0:
-            new = rule(record, w, g, lr, t, memory)
-        elif plain:
-            new = rule(record, w, g, lr, t, memory)
-            new = joined(shrunk(new[:, :d], lr * l1), new[:, d:], axis=1)
-        else:
-            slope = least_slope(g[:, :d], w[:, :d], l1)
-            new = rule(record, w, joined(slope, g[:, d:], axis=1), lr, t, memory)
-            new = joined(within_orthant(new[:, :d], w[:, :d], slope), new[:, d:], axis=1)
-        return new if fit_intercept else joined(new[:, :d], w[:, d:], axis=1)
-
-    memory, steps, sums = {}, 0, 0 * w
+    highest = np.maximum(training.mean_loss(formula, 0 * w), training.mean_loss(formula, w))
+    bound = DIVERGENCE_FACTOR * highest if highest > 0 else math.inf
 
     def model():
-        """What would be returned now."""
-        if not average or steps <= averages_after:
-            return scaling.back(w)
-        mean = sums / int(steps - averages_after)
-        return scaling.back(mean if fit_intercept else joined(mean[:, :d], w[:, d:], axis=1))
+        """The model that would be returned now."""
+        trained = mean.of(w) if average else w
+        return scaling.back(
+            joined(trained[:, :d], (trained if fit_intercept else w)[:, d:], axis=1)
+        )
 
     outcome = Outcome(trace=[scaling.back(w)], val_loss=None if held_out is None else [])
+    if type(optimizer).__name__ in ("SGD", "ASGD") and loss.name in CURVATURES:
+        columns = training.X.exact[:, : d + fit_intercept]
+        outcome.auto = auto_limits(
+            columns, training.weights.exact, loss, optimizer, float(l2.exact), size == n
+        )
     for epoch in range(epochs):
         a.now = epoch
         before, losses, converged = w, [], False
         order = visits(epoch)
-        outcome.lr.append(rate_of(epoch, steps))
+        outcome.lr.append(rates.at(epoch, steps.count))
         for first in range(0, n, size):
-            chosen = order[first : first + size]
-            values, slopes = training.losses(formula, w, chosen)
+            values, g = objective.gradient(w, order[first : first + size])
             losses.append(values)
-            g = (total(slopes, axis=0) if len(slopes) else 0 * w) / len(chosen)
-            g = (g + l2 * (w * penalised)) * trained
             if first + size >= n:
-                least = joined(least_slope(g[:, :d], w[:, :d], l1), g[:, d:], axis=1) if l1 else g
-                outcome.grad_norm.append(norm(least))
-                converged = batch_size is None and bool(abs(least) <= WIDE(tol))
+                slopes = objective.least_slopes(g, w)
+                outcome.grad_norm.append(norm(slopes))
+                converged = batch_size is None and bool(abs(slopes) <= WIDE(tol))
                 if converged:
                     break
+            kept = 1
             if clip_norm is not None:
-                g = g * np.minimum(WIDE(clip_norm) / (norm(g) + WIDE(1e-6)), 1)
-            lr = rate_of(epoch, steps)
-            steps += 1
-            w = step(w, g, lr, steps)
-            if average and steps > averages_after:
-                sums = sums + w
+                kept = np.minimum(WIDE(clip_norm) / (norm(g) + WIDE(1e-6)), 1)
+            lr = rates.at(epoch, steps.count)
+            w = steps.make(w, g * kept, lr, l1, fit_intercept)
+            mean.add(w, steps.count)
+
         a.now = epoch + 1
-        losses = joined(*losses)
-        outcome.loss.append(total(losses[:, 0], axis=0) / n if len(losses) else 0 * norm(w))
+        outcome.n_steps = steps.count
+        outcome.loss.append(total(joined(*losses)[:, 0], axis=0) / n)
         outcome.trace.append(scaling.back(w))
-        outcome.n_steps = steps
         if not (outcome.loss[-1] <= bound and np.isfinite(w)):
             outcome.stop_reason, outcome.model = "divergence", scaling.back(before)
             break
-        measured = outcome.loss[-1], scaling.back(before) if size == n and not average else model()
+        judged = scaling.back(before) if size == n and not average else model()
+        measure = outcome.loss[-1]
         if held_out is not None:
-            outcome.val_loss.append(held_out.mean_loss(formula, model()))
-            measured = outcome.val_loss[-1], model()
-        if heard is not None:
-            heard.hear(measured[0])
-        spent = watched is not None and watched.spent(*measured)
+            judged = model()
+            measure = held_out.mean_loss(formula, judged)
+            outcome.val_loss.append(measure)
+        rates.hear(measure)
+        spent = watched is not None and watched.spent(measure, judged)
         if converged:
             outcome.stop_reason = "tol"
         elif spent:
@@ -680,11 +806,9 @@ def fit(
                 continue
             outcome.stop_reason = "callback"
         break
+
     if outcome.model is None:
         best = watched is not None and watched.best is not None and outcome.stop_reason != "tol"
         outcome.model = watched.best if best else model()
     outcome.settled, outcome.undecided = a.undecided or (epochs + 1, None)
     return outcome
-
-
-DIVERGENCE_FACTOR = 1_000_000  # times the larger of the losses of predicting 0 and of the start

@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-SAMPLES = 4
+SAMPLES = 6
 WIDE = np.longdouble
 # Where long double is float64, nothing can be said of fits in float64.
 DTYPES = ["float32", "float64"] if np.finfo(WIDE).nmant > 52 else ["float32"]
@@ -34,6 +34,7 @@ class Arithmetic:
 
     def __init__(self, dtype, seed=0):
         self.dtype = np.dtype(dtype)
+        self.most = self.dtype.type(np.inf)
         self.numbers = self if self.dtype == np.float64 else Arithmetic("float64", seed)
         self.random = np.random.default_rng(seed)
         self.constants = {}
@@ -60,13 +61,13 @@ class Arithmetic:
     def rounded(self, a):
         """Round all samples but the exact one up or down."""
         exact = a[1:]
-        with np.errstate(all="ignore"):
-            nearest = exact.astype(self.dtype)
-            rest = exact - nearest
-        if rest.any():
-            other = np.nextafter(nearest, np.where(rest > 0, np.inf, -np.inf).astype(self.dtype))
-            moved = self._toss(rest.size).reshape(rest.shape) & (rest != 0) & np.isfinite(nearest)
-            a[1:] = np.where(moved, other, nearest)
+        nearest = exact.astype(self.dtype)
+        rest = exact - nearest
+        inexact = np.abs(rest) > 0
+        if inexact.any():
+            other = np.nextafter(nearest, np.where(rest > 0, self.most, -self.most))
+            inexact &= self._toss(rest.size).reshape(rest.shape)
+            a[1:] = np.where(inexact, other, nearest)
         return a
 
     def _toss(self, count):
@@ -100,7 +101,7 @@ class Sampled(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def spread(self):
-        """How far rounding moves each number."""
+        """The most that rounding moves each number."""
         return np.abs(self.samples[1:] - self.samples[0]).max(axis=0)
 
     def __len__(self):
@@ -120,8 +121,7 @@ class Sampled(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
         assert (method, keywords) == ("__call__", {}), ufunc
         arithmetic, arrays = aligned(*inputs)
-        with np.errstate(all="ignore"):
-            result = ufunc(*arrays)
+        result = ufunc(*arrays)
         if ufunc in DECISIONS:
             arithmetic.agreed(result, frame=3 if ufunc.nin == 2 else 2)
         elif ufunc not in EXACT:
@@ -134,21 +134,24 @@ def aligned(*inputs):
 
     It is that of arrays where there are any; numbers of another are rounded to its dtype.
     """
-    arithmetic = min(
-        (x.arithmetic for x in inputs if isinstance(x, Sampled)), key=lambda a: a.dtype.itemsize
-    )
+    arithmetic = None
+    for x in inputs:
+        if isinstance(x, Sampled) and (arithmetic is None or x.arithmetic.numbers is arithmetic):
+            arithmetic = x.arithmetic
     arrays = []
     for x in inputs:
         if isinstance(x, Sampled):
-            arrays.append(
-                x.samples if x.arithmetic is arithmetic else arithmetic.constant(x.samples)
-            )
+            same = x.arithmetic is arithmetic
+            arrays.append(x.samples if same else arithmetic.constant(x.samples))
         elif isinstance(x, int | np.ndarray):  # as it stands, in all samples
             arrays.append(np.asarray(x)[None])
         else:
             arrays.append(arithmetic.constant(np.full(1 + SAMPLES, x, WIDE)))
-    most = max(a.ndim for a in arrays)
-    return arithmetic, [a.reshape(a.shape[0], *[1] * (most - a.ndim), *a.shape[1:]) for a in arrays]
+    most = max([a.ndim for a in arrays])
+    return arithmetic, [
+        a if a.ndim == most else a.reshape(a.shape[0], *[1] * (most - a.ndim), *a.shape[1:])
+        for a in arrays
+    ]
 
 
 # These take NumPy's arrays too.
@@ -168,10 +171,9 @@ def total(a, axis):
     terms = np.moveaxis(a.samples, axis + 1 if axis >= 0 else axis, 1)
     if terms.shape[1] > 2:
         terms = np.stack([terms[0], *map(arithmetic.random.permutation, terms[1:])])
-    with np.errstate(all="ignore"):
-        sums = np.cumsum(terms, axis=1)
-        rounding = arithmetic.rounded(sums[:, :-1].copy()) - sums[:, :-1]
-        last = sums[:, -1] + np.where(np.isfinite(rounding), rounding, 0).sum(axis=1)
+    sums = np.cumsum(terms, axis=1)
+    rounding = arithmetic.rounded(sums[:, :-1].copy()) - sums[:, :-1]
+    last = sums[:, -1] + np.where(np.isfinite(rounding), rounding, 0).sum(axis=1)
     return Sampled(arithmetic.rounded(last), arithmetic)
 
 

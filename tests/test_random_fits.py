@@ -19,11 +19,13 @@ PARTS = 10
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_fits_are_those_of_the_reference(part):
+    cut = []
     for number in range(part, len(COMBINATIONS), PARTS):
         random = np.random.default_rng([SEED, number])
         verdicts = [verdict for _, verdict in tried(COMBINATIONS[number], random, "cpp")]
         assert [v.differences for v in verdicts] == [[]] * len(verdicts), COMBINATIONS[number]
-        assert verdicts[-1].cut is None, COMBINATIONS[number]
+        cut += [COMBINATIONS[number]] if verdicts[-1].cut else []
+    assert len(cut) <= 1  # the others were compared to their end
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -67,7 +69,7 @@ def test_the_orders_are_seen():
 
 
 SLIGHTLY = 1 + 1e-9
-# What is a little wrong must be noticed: (the arguments of a rule) -> those that it gets.
+# Mistakes that must be noticed, however small: the arguments of a rule -> those that it gets.
 WRONG_STEPS = {
     "rate": lambda lr, **rest: {"lr": lr * SLIGHTLY, **rest},
     "gradient": lambda g, w, **rest: {"g": g + (SLIGHTLY - 1) * w, "w": w, **rest},
@@ -110,11 +112,11 @@ def test_wrong_losses_are_noticed(monkeypatch, name, what):
 WRONG_PARTS = {
     "shrunk": (
         lambda shrunk: lambda w, by: shrunk(w, by * SLIGHTLY),
-        lambda c: c["l1"] == "small" and c["optimizer"] == "sgd",
+        lambda c: c["l1"] != "none" and c["optimizer"] == "sgd",
     ),
     "least_slope": (
         lambda least_slope: lambda g, w, l1: least_slope(g, w, l1 * SLIGHTLY),
-        lambda c: c["l1"] == "small" and c["optimizer"] != "sgd",
+        lambda c: c["l1"] != "none" and c["optimizer"] != "sgd",
     ),
     "scaled_weights": (
         lambda scaled_weights: lambda weights, n: scaled_weights(weights, n) * SLIGHTLY,
@@ -135,16 +137,17 @@ def test_wrong_parts_are_noticed(monkeypatch, part):
 
 
 def is_noticed(concerned):
-    """Whether a fit in float64 of a combination that is concerned differs: most do at once."""
-    numbers = [
-        number
-        for number, c in enumerate(COMBINATIONS)
-        if concerned(c) and c["dtype"] == "float64" and c["epochs"] in ("few", "many")
+    """Whether a fit differs, of several epochs in float64, of a combination that is concerned: most do at once."""
+    several = {"one": "few", "none": "many"}
+    chosen = [
+        c | {"dtype": "float64", "epochs": several.get(c["epochs"], c["epochs"])}
+        for c in COMBINATIONS
+        if concerned(c)
     ]
-    assert numbers
-    draws = ([SEED, number, draw] for draw in range(5) for number in numbers[:5])
+    assert chosen
+    draws = ((c, [number, draw]) for draw in range(5) for number, c in enumerate(chosen[:5]))
     return any(
         verdict.differences
-        for draw in draws
-        for _, verdict in tried(COMBINATIONS[draw[1]], np.random.default_rng(draw), "cpp")
+        for c, draw in draws
+        for _, verdict in tried(c, np.random.default_rng(draw), "cpp")
     )

@@ -28,7 +28,7 @@ def test_exact_results_are_left_alone(arithmetic):
 
 
 def test_samples_are_the_neighbours_of_the_exact_result(arithmetic):
-    """Which one is drawn: in many numbers there are both."""
+    """Either is drawn: in many numbers there are both."""
     a = arithmetic.array(np.full(100, 1.0)) / 3
     below, above = sorted({*a.samples[1:].ravel()})
     assert Fraction(float(below)) < Fraction(1, 3) < Fraction(float(above))
