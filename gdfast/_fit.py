@@ -124,8 +124,8 @@ def fit(
     loss : str or record of `gdfast.losses`, default "squared_error"
         For numbers ``"squared_error"``, (p - y)^2, ``"half_squared_error"``, (p - y)^2 / 2, ``"huber"``,
         ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"``, ``"quantile"``; for counts ``"poisson"``; for two
-        classes ``"logistic"``, ``"hinge"``, ``"squared_hinge"``, ``"modified_huber"``, ``"perceptron"``; for several
-        ``"softmax"``.
+        classes ``"logistic"`` (or ``"log_loss"``), ``"hinge"``, ``"squared_hinge"``, ``"modified_huber"``,
+        ``"perceptron"``; for several ``"softmax"``.
     optimizer : str or record, default "sgd"
         ``"sgd"``, ``"adagrad"``, ``"rmsprop"``, ``"adadelta"``, ``"adam"``, ``"adamw"``, ``"adamax"``, ``"nadam"``,
         ``"radam"``, ``"rprop"`` (full batch only), ``"asgd"``, ``"lion"``, or a record such as ``gd.Adam(lr=0.01)``.
@@ -167,7 +167,7 @@ def fit(
         batch_size: what an epoch must improve the loss by to count for patience.
     validation : (Xv, yv) or float, optional
         Rows to measure the loss on after each epoch, with the columns of X in the order of X; or which fraction of the
-        rows to take for that.
+        rows to take for that, of each class where y is a column of classes.
     patience : int, optional
         Stop after that many epochs in which the validation loss (the loss, without validation) did not improve, and
         return the best weights seen.

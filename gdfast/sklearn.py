@@ -476,9 +476,10 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
     Parameters
     ----------
     loss : str or record of `gdfast.losses`, default "squared_error"
-        By scikit-learn's names, with r = p - y: ``"squared_error"`` is r^2 / 2 (`gdfast.losses.HalfSquaredError`);
-        ``"huber"``, ``"epsilon_insensitive"`` and ``"squared_epsilon_insensitive"`` use `epsilon`; ``"quantile"`` is
-        for the median; ``"poisson"`` predicts exp(p). A record such as ``gd.losses.Quantile(q=0.9)`` is taken as it is.
+        By scikit-learn's names, with r = p - y: ``"squared_error"``, or ``"half_squared_error"``, is r^2 / 2
+        (`gdfast.losses.HalfSquaredError`), where `gdfast.fit` has r^2 under the first name; ``"huber"``,
+        ``"epsilon_insensitive"`` and ``"squared_epsilon_insensitive"`` use `epsilon`; ``"quantile"`` is for the median;
+        ``"poisson"`` predicts exp(p). A record such as ``gd.losses.Quantile(q=0.9)`` is taken as it is.
     penalty : {"l2", "l1", "elasticnet"} or None, default "l2"
         What is added to the mean loss. The zeros of l1 are exact.
     alpha : float, default 0.0001
@@ -490,7 +491,8 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
     optimizer : str or record, default "sgd"
         As `gdfast.fit`'s, for instance ``"adam"`` or ``gd.SGD(momentum=0.9, nesterov=True)``.
     lr : float, schedule or "auto", optional
-        As `gdfast.fit`'s. By default the optimizer's; for ``"sgd"`` that is a rate that cannot diverge.
+        As `gdfast.fit`'s. By default the optimizer's; for ``"sgd"`` that is ``"auto"``, with which no fit diverges, and
+        which falls from call to call in `partial_fit`.
     batch_size : int, optional
         Rows per step. None is the full batch; ``SGDRegressor`` has 1.
     max_iter : int, default 1000
@@ -508,7 +510,7 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
         Return the mean of the weights after each step.
     early_stopping : bool, default False
         Set rows aside, stop when `n_iter_no_change` epochs have not improved the loss on them, and return the weights
-        that were the best there.
+        that were the best there. A classifier sets aside the same part of each class.
     validation_fraction : float, default 0.1
         Which part of the rows that is, in (0, 1).
     n_iter_no_change : int, default 5
@@ -525,7 +527,8 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
     Attributes
     ----------
     coef_ : ndarray (d,) or (k, d)
-        The weights; the second shape for a y of shape (n, k).
+        The weights; the second shape for a y of shape (n, k). They and `intercept_` may be set by hand, before a fit
+        too: that is a model which predicts, and which `partial_fit` continues.
     intercept_ : ndarray (1,) or (k,)
         The intercepts.
     n_iter_ : int
@@ -565,8 +568,14 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Run one epoch over some of the rows, and go on from there in the next call.
 
-        The optimizer's state, such as its momentum and the number of steps behind it, is kept from call to call. It
-        begins anew after `fit`, and where ``coef_`` or ``intercept_`` were set by hand.
+        The steps behind it, the state of the schedule and that of the optimizer, such as its momentum, are kept from
+        call to call, and from `fit`. Where ``coef_`` or ``intercept_`` were set by hand, where `fit` returned other
+        weights than the last (by `early_stopping` or `standardize`), or where the optimizer, the loss or `average` is
+        another one by now, the optimizer's state begins anew at ``coef_``, and the schedule goes on.
+
+        A rate for all rows would fit each call's rows to the end. So with ``lr="auto"``, the default for ``"sgd"``, the
+        t-th step has the least rate that was found for the rows of a call so far, divided by t^0.25, as
+        ``SGDRegressor`` divides its eta0; for a loss with a kink it falls with the root of t, as in `fit`.
 
         Parameters
         ----------
@@ -575,7 +584,8 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
         y : array-like (n,) or (n, k)
             The targets.
         sample_weight : array-like (n,), optional
-            Not negative; only their proportions within the call count.
+            Not negative. They multiply losses and gradients as they are: scaled in each call, as `fit` scales them,
+            they would not count between calls.
 
         Returns
         -------
@@ -585,6 +595,8 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If a parameter or the data are wrong; for ``early_stopping`` and ``standardize``, which need all rows.
+        DivergenceError
+            If the loss stops being finite, or passes 1e6 times that of earlier weights on the rows of this call.
         """
         return self._epoch(X, y, None, sample_weight)
 
@@ -627,11 +639,11 @@ class GDClassifier(ClassifierMixin, _GD):  # type: ignore[misc]
     Parameters
     ----------
     loss : str or record of `gdfast.losses`, default "log_loss"
-        ``"log_loss"`` is logistic regression, one-vs-rest; ``"softmax"`` the multinomial one, as
+        ``"log_loss"``, or ``"logistic"``, is logistic regression, one-vs-rest; ``"softmax"`` the multinomial one, as
         ``LogisticRegression`` has it, which for two classes is ``"log_loss"``; ``"hinge"``, the default of
         ``SGDClassifier``, is the linear support vector machine. Also ``"squared_hinge"``, ``"modified_huber"``,
-        ``"perceptron"``, and on targets of -1 and 1 ``"squared_error"``, ``"huber"``, ``"epsilon_insensitive"`` and
-        ``"squared_epsilon_insensitive"``. ``"log_loss"``, ``"softmax"`` and ``"modified_huber"`` have probabilities.
+        ``"perceptron"``, and on targets of -1 and 1 the losses for numbers of `GDRegressor`. ``"log_loss"``,
+        ``"softmax"`` and ``"modified_huber"`` have probabilities.
     class_weight : dict, "balanced" or None, default None
         Weights by class, by which those of the rows are multiplied. ``"balanced"``: inversely proportional to the
         classes' total weights. (In ``SGDClassifier``, with more than two classes, the rows of the rest keep their
@@ -645,7 +657,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
     classes_ : ndarray (k,)
         The labels, sorted.
     coef_ : ndarray (1, d) or (k, d)
-        The weights; the first shape for two classes.
+        The weights; the first shape for two classes. They, `intercept_` and `classes_` may be set by hand.
     intercept_ : ndarray (1,) or (k,)
         The intercepts, likewise.
     n_iter_, history_, stop_reason_, result_, n_features_in_, feature_names_in_
@@ -736,7 +748,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
     ) -> Self:
         """Run one epoch over some of the rows, and go on from there in the next call.
 
-        What is kept from call to call is as with `GDRegressor.partial_fit`.
+        What is kept from call to call, and the rate, are as with `GDRegressor.partial_fit`.
 
         Parameters
         ----------
@@ -745,9 +757,9 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
         y : array-like (n,)
             Their labels, not necessarily of all classes.
         classes : array-like (k,), optional
-            All labels there will be: needed in the first call.
+            All labels there will be: needed in the first call, unless ``classes_`` was set by hand.
         sample_weight : array-like (n,), optional
-            Not negative; only their proportions within the call count.
+            Not negative. They, and `class_weight`, multiply losses and gradients as they are.
 
         Returns
         -------
@@ -759,6 +771,8 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
             If a parameter or the data are wrong, y has a label that is not in classes, or classes are not those of
             the first call; for ``early_stopping``, ``standardize`` and ``class_weight="balanced"``, which need all
             rows.
+        DivergenceError
+            As with `GDRegressor.partial_fit`.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(

@@ -255,6 +255,26 @@ def test_a_validation_fraction(backend, fraction, count):
     assert len({held_out(seed=seed) for seed in range(20)}) > 5
 
 
+def test_a_validation_fraction_of_classes():
+    """Of 14 and 6 rows a quarter is 3.5 and 1.5: 5 rows, of which the first class, by its remainder of a tie, has 4."""
+    classes = np.arange(20) % 10 < 3
+    held_out = set()
+    for loss in ("log_loss", "hinge", "softmax"):
+        for seed in range(10):
+            options = {
+                "loss": loss,
+                "validation": 0.25,
+                "seed": seed,
+                "fit_intercept": False,
+                "lr": 0.1,
+            }
+            r = gd.fit(np.eye(20), classes.astype(int), epochs=1, **options)
+            rows = np.atleast_2d(r.coef)[0] == 0
+            assert np.bincount(classes[rows]).tolist() == [4, 1]
+            held_out.add((seed, tuple(rows.tolist())))
+    assert len(held_out) == 10
+
+
 def test_weights_of_the_rows_have_mean_one(backend):
     for options in ({}, {"validation": 0.5}, {"batch_size": 6}, {"batch_size": 1}):
         digests = {
@@ -496,6 +516,14 @@ def test_the_auto_rate_is_one_over_the_curvature(backend, loss):
     for batch_size, curvature, off in ((None, full, 1e-2), (6, row, 1e-14), (1, row, 1e-14)):
         options = {"batch_size": batch_size, "loss": loss, "epochs": 1, "backend": backend}
         assert gd.fit(X, y, **options).history.lr[0] == pytest.approx(1 / curvature, rel=off)
+
+
+def test_a_loss_by_scikit_learns_name(backend):
+    digests = {
+        gd.fit(X, y > 0, loss=name, epochs=2, backend=backend).digest
+        for name in ("logistic", "log_loss", gd.losses.Logistic())
+    }
+    assert len(digests) == 1
 
 
 def test_a_loss_by_its_record(backend):
