@@ -41,7 +41,9 @@ ELSEWHERE = {
     "alpha": "for the objective of SGDRegressor pass l2=alpha * (1 - l1_ratio), l1=alpha * l1_ratio",
     "penalty": "the penalties are l1= and l2=, of which both may be given",
     "l1_ratio": "for the objective of SGDRegressor pass l2=alpha * (1 - l1_ratio), l1=alpha * l1_ratio",
-    "C": "for the objective of LogisticRegression pass l2=1 / (C * n) for n rows",
+    "C": "for the objective of LogisticRegression of n rows pass l2=1 / (C * n), to an estimator as alpha=",
+    "l1": "pass penalty='l1' or 'elasticnet', and alpha=",
+    "l2": "pass penalty='l2' or 'elasticnet', and alpha=",
     "reg_lambda": "the penalties are l1= and l2=",
     "weight_decay": "pass optimizer=gdfast.AdamW(weight_decay=...), or l2=",
     "momentum": "pass optimizer=gdfast.SGD(momentum=...)",
@@ -67,14 +69,15 @@ def names_arguments(function: Callable[P, T]) -> Callable[P, T]:
                 if name not in known:
                     raise TypeError(
                         f"{function.__qualname__}() got an unexpected keyword argument {name!r}: "
-                        + _in_place_of(name, known)
+                        + in_place_of(name, known)
                     ) from None
             raise
 
     return inner
 
 
-def _in_place_of(name: str, known: Iterable[str]) -> str:
+def in_place_of(name: str, known: Iterable[str]) -> str:
+    """The known argument that stands for one of another library, in words."""
     for synonyms in map(str.split, SYNONYMS):
         if name in synonyms:
             for ours in synonyms:

@@ -12,9 +12,8 @@ loss, in which ``"squared_error"`` is (p - y)^2 / 2, and alpha times the penalty
 [5.801839]
 """
 
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
@@ -27,7 +26,15 @@ from gdfast._fit import fit_and_state, partial
 from gdfast._floats import standard
 from gdfast._run import Continued
 from gdfast._warnings import warn
-from gdfast.checks import check_flag, check_int, check_number, choose, unknown
+from gdfast.checks import (
+    check_flag,
+    check_int,
+    check_number,
+    choose,
+    in_place_of,
+    names_arguments,
+    unknown,
+)
 from gdfast.losses import Loss
 from gdfast.matrices import as_floats, as_unscaled_weights, check_finite
 from gdfast.optimizers import Optimizer, Rate
@@ -74,44 +81,6 @@ FOR_CLASSES = FOR_NUMBERS | {
 WITH_EPSILON = (losses.Huber, losses.EpsilonInsensitive, losses.SquaredEpsilonInsensitive)
 WITH_PROBABILITIES = (losses.Logistic, losses.Softmax, losses.ModifiedHuber)
 
-# Names that other estimators, and gdfast.fit, have for parameters, and what stands for them here.
-_RATE = "lr, a number or a schedule of gdfast.schedules, stands for learning_rate, eta0 and power_t"
-_RECORD = "it is an argument of the optimizer's record, as in optimizer=gdfast.SGD(momentum=0.9)"
-_PENALTY = "the mean loss has alpha times the penalty added, which penalty and l1_ratio choose"
-ELSEWHERE = {
-    **dict.fromkeys(("learning_rate", "learning_rate_init", "eta0", "power_t"), _RATE),
-    **dict.fromkeys(
-        ("n_iter", "n_epochs", "epochs"), "max_iter is how many epochs there are at most"
-    ),
-    **dict.fromkeys(("C", "l1", "l2"), _PENALTY),
-    **dict.fromkeys(("momentum", "nesterovs_momentum", "nesterov", "weight_decay"), _RECORD),
-    **dict.fromkeys(("n_jobs", "threads"), "the variable GDFAST_THREADS limits the threads"),
-    **dict.fromkeys(("clip_norm", "trace", "callback"), "gdfast.fit alone has it"),
-    "solver": "optimizer is a name, or a record such as gdfast.Adam()",
-    "seed": "random_state is the seed",
-    "patience": "n_iter_no_change is how many epochs without improvement are waited for",
-    "validation": "early_stopping=True sets the fraction validation_fraction of the rows aside",
-    "progress": "verbose=1 shows a bar over the epochs",
-    "delta": "epsilon is the threshold of loss='huber'",
-    "sample_weight": "it is an argument of fit and partial_fit",
-}
-
-
-def _advice(model: type, name: str) -> str:
-    return f"{model.__name__} has no parameter {name!r}: {ELSEWHERE[name]}"
-
-
-def _advised(init: Callable[..., None]) -> Callable[..., None]:
-    """An __init__ that says what stands for a parameter of another estimator."""
-
-    @functools.wraps(init)
-    def advised(self: Any, *args: Any, **parameters: Any) -> None:
-        for name in parameters.keys() & ELSEWHERE.keys():
-            raise TypeError(_advice(type(self), name))
-        init(self, *args, **parameters)
-
-    return advised
-
 
 class _Task(NamedTuple):
     """The loss, and what of the data is no X, as gdfast.fit takes them."""
@@ -132,7 +101,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
     _kinds_of_targets: ClassVar[tuple[str, ...]]
     _checks_of_y: ClassVar[Mapping[str, bool]]
 
-    @_advised
+    @names_arguments
     def __init__(
         self,
         loss: str | Loss = "squared_error",
@@ -281,8 +250,11 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         ValueError
             If there is no parameter of that name: the message says what stands here for those of other estimators.
         """
-        for name in params.keys() & ELSEWHERE.keys():
-            raise ValueError(_advice(type(self), name))
+        known = self.get_params(deep=False)
+        for name in params:
+            if name not in known and "__" not in name:
+                advice = in_place_of(name, known)
+                raise ValueError(f"{type(self).__name__} has no parameter {name!r}: {advice}")
         super().set_params(**params)
         return self
 
@@ -687,7 +659,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
     _checks_of_y: ClassVar = {}
     classes_: Array
 
-    @_advised
+    @names_arguments
     def __init__(
         self,
         loss: str | Loss = "log_loss",
