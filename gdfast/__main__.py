@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import gdfast as gd
-from gdfast import _bench, _demo, _options, _tables, _text, datasets, optimizers
+from gdfast import _bench, _demo, _options, _tables, _text, datasets, losses, optimizers
 from gdfast._config import config
 from gdfast._files import replacing
 
@@ -202,13 +204,16 @@ def info(args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace) -> tuple[_tables.Data, dict[str, Any]]:
     """The rows to fit, and the options that were given."""
-    data = _tables.read(args.data).data(args.target, args.features, args.weights)
     options = {name: value for name, value in vars(args).items() if name in _options.DEFAULTS}
+    loss = losses.find(options.get("loss", _options.DEFAULTS["loss"]))
+    labels = loss.targets in ("signs", "classes")
+    table = _tables.read(args.data)
+    data = table.data(args.target, args.features, args.weights, labels=labels)
     if data.weights is not None:
         options["sample_weight"] = data.weights
     if isinstance(options.get("validation"), Path):
         other = _tables.read(str(options["validation"]))
-        rows = other.data(args.target, data.X.column_names)
+        rows = other.data(args.target, data.X.column_names, labels=labels)
         options["validation"] = (rows.X, rows.y)
     in_an_epoch = len(data.y) * (data.X.num_columns + 1)
     epochs = options.get("epochs", _options.DEFAULTS["epochs"])
@@ -250,8 +255,9 @@ def _described(result: gd.FitResult) -> dict[str, Any]:
     assert names is not None  # a table has them
     history = {name: a.tolist() for name, a in vars(result.history).items() if a is not None}
     return {
-        "coef": dict(zip(names, result.coef.tolist(), strict=True)),
-        "intercept": result.intercept,
+        "coef": dict(zip(names, result.coef.T.tolist(), strict=True)),
+        "intercept": np.asarray(result.intercept).tolist(),
+        **({} if result.classes is None else {"classes": result.classes.tolist()}),
         "n_epochs": result.n_epochs,
         "n_steps": result.n_steps,
         "converged": result.converged,

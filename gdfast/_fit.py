@@ -119,8 +119,10 @@ def fit(
         stay sparse: with SGD without momentum, and with Adagrad without penalties, a step costs no more than the
         nonzeros of its batch; what the other optimizers remember changes for all d weights, and so their steps cost d.
     y : array-like (n,) or (n, k)
-        The targets: numbers; counts for ``"poisson"``; 0 and 1, or -1 and 1, for the losses of two classes; 0, 1, ...,
-        k - 1 for ``"softmax"``. With k columns, k models are trained at once, whose losses are added.
+        The targets: numbers; counts for ``"poisson"``; for the losses of classes labels, which are numbers, text or
+        booleans: of two kinds for those of two classes. The distinct labels, sorted, are the classes; of two, the
+        second is the one with positive p. With k columns, which ``"softmax"`` does not take, k models are trained at
+        once, whose losses are added.
     loss : str or record of `gdfast.losses`, default "squared_error"
         For numbers ``"squared_error"``, (p - y)^2, ``"half_squared_error"``, (p - y)^2 / 2, ``"huber"``,
         ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"``, ``"quantile"``; for counts ``"poisson"``; for two

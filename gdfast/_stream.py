@@ -22,7 +22,16 @@ from gdfast.matrices import Rows, as_matrix, as_vector, as_weights, check_finite
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.problem import DIVERGED, RAN, Array, Log, Problem, State, cast, useful_threads
 from gdfast.results import FitResult
-from gdfast.targets import Coding, check_numbers, coding
+from gdfast.targets import (
+    FAMILIES,
+    Coding,
+    as_labels,
+    check_numbers,
+    coding,
+    coding_of,
+    distinct,
+    third_class,
+)
 
 Blocks = Iterable[Any] | Callable[[], Iterable[Any]]
 
@@ -215,52 +224,42 @@ def _in_block(k: int) -> Iterator[None]:
 
 
 class Labels:
-    """What the targets of all blocks are together: a short y that stands for them."""
+    """The distinct labels of all blocks, for a loss of classes."""
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
-        self.seen: set[float] = set()
-        self.dtypes: list[np.dtype[Any]] = []
+        self.seen: Array | None = None  # sorted
         self.columns: tuple[int, ...] = ()
 
     def see(self, y: Any, rows: int, dtype: np.dtype[Any]) -> None:
-        """Check the targets of a block, and add them to those of the blocks before."""
-        loss = self.loss
+        """Check the targets of a block, and add its labels to those of the blocks before."""
         self.columns = np.shape(y)[1:]
-        coded = loss.targets in ("signs", "classes")
-        outputs = 1 if loss.targets == "classes" else (*self.columns, 1)[0]
-        a = Coding(loss, outputs, not self.columns, None).encode(y, "y", rows, dtype)
-        check_numbers(a, "y")
-        if not coded:
+        if self.loss.targets not in ("signs", "classes"):
+            check_numbers(coding(y, self.loss, rows, dtype)[1], "y")
             return
-        self.dtypes.append(np.asarray(y).dtype)
-        values = set(np.unique(a).tolist())
-        if loss.targets == "classes":
-            if values != {0}:  # which alone would be too few
-                coding(a, loss, rows, dtype)
-            self.seen = {max(self.seen | values)}
-            return
-        if not any(self.seen | values <= pair for pair in ({0, 1}, {-1, 1})):
-            coding(a, loss, rows, dtype)  # names the row, if the block is wrong by itself
-            raise ValueError(
-                f"y holds {_listed(values)}, and the blocks before hold {_listed(self.seen)}: "
-                f"{loss.name} takes the two classes 0 and 1, or -1 and 1"
-            )
-        self.seen |= values
+        labels, _ = as_labels(y, "y", rows)
+        here = distinct(labels)
+        if self.seen is None:
+            self.seen = here[:0]
+        before, now = FAMILIES[self.seen.dtype.kind], FAMILIES[here.dtype.kind]
+        if before != now:
+            raise TypeError(f"y holds {now}, and the blocks before hold {before}")
+        union = np.union1d(self.seen, here)
+        if self.loss.targets == "signs" and len(union) > 2:
+            raise third_class(labels, self.seen, self.loss)
+        if getattr(self.loss, "classes", 0):
+            self.coding_of(here).coded(labels, "y", dtype)
+        self.seen = union
 
-    def coding(self, dtype: np.dtype[Any]) -> Coding:
+    def coding(self) -> Coding:
         """How the targets of all blocks are given."""
-        values = np.array(sorted(self.seen) or [0.0])
-        y = np.broadcast_to(
-            values.reshape(-1, *(1 for _ in self.columns)), (len(values), *self.columns)
-        )
-        return coding(y.astype(np.result_type(*self.dtypes or [dtype])), self.loss, len(y), dtype)[
-            0
-        ]
+        if self.seen is None:
+            return Coding(self.loss, (*self.columns, 1)[0], not self.columns, None)
+        return self.coding_of(self.seen)
 
-
-def _listed(values: set[float]) -> str:
-    return ", ".join(f"{value:g}" for value in sorted(values))
+    def coding_of(self, labels: Array) -> Coding:
+        """How targets with these labels are given."""
+        return coding_of(labels, (*self.columns, 1)[0], not self.columns, self.loss)
 
 
 class Stream(Rows):
@@ -292,7 +291,7 @@ class Stream(Rows):
             n += rows
         if X is None:
             raise ValueError("blocks has no rows: it needs at least one")
-        targets = labels.coding(X.dtype)
+        targets = labels.coding()
         placeholder: Array | Csr = np.broadcast_to(X.dtype.type(0), (n, X.shape[1]))
         if isinstance(X, Csr):
             placeholder = Csr(X.data[:0], X.indices[:0], np.broadcast_to(0, n + 1), X.features)

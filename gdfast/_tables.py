@@ -31,9 +31,14 @@ class Table:
     columns: Any  # pyarrow.Table
 
     def data(
-        self, target: str, features: Sequence[str] | None = None, weights: str | None = None
+        self,
+        target: str,
+        features: Sequence[str] | None = None,
+        weights: str | None = None,
+        *,
+        labels: bool = False,
     ) -> Data:
-        """Features, target and weights; by default all other columns are features, but for the index of pandas."""
+        """Features, target, maybe of labels, and weights; by default all other columns but pandas' index are features."""
         others = [target] if weights is None else [target, weights]
         twice = [name for name, count in Counter([*(features or []), *others]).items() if count > 1]
         if twice:
@@ -45,7 +50,7 @@ class Table:
             raise ValueError(f"{self.name}: no column is left for the features")
         return Data(
             X=self.features(names),
-            y=np.asarray(self._numbers(target)),
+            y=np.asarray(self._present(target) if labels else self._numbers(target)),
             weights=None if weights is None else np.asarray(self._numbers(weights)),
         )
 
@@ -69,17 +74,25 @@ class Table:
                 raise ValueError(f"{self._not_numeric(name)}; {choice}")
         return names
 
-    def _numbers(self, name: str) -> Any:
-        """A column of finite numbers."""
+    def _column(self, name: str) -> Any:
         known = self.columns.column_names
         if name not in known:
             raise ValueError(f"{self.name}: {unknown('column', name, known)}")
-        column = self.columns[name]
-        if not _is_numeric(column):
-            raise ValueError(self._not_numeric(name))
+        return self.columns[name]
+
+    def _present(self, name: str) -> Any:
+        """A column of which no value is missing."""
+        column = self._column(name)
         missing = column.is_null(nan_is_null=True).to_numpy()
         if missing.any():
             raise ValueError(self._at(name, missing, "the value is missing"))
+        return column
+
+    def _numbers(self, name: str) -> Any:
+        """A column of finite numbers."""
+        if not _is_numeric(self._column(name)):
+            raise ValueError(self._not_numeric(name))
+        column = self._present(name)
         pa = _pyarrow("pyarrow")
         if pa.types.is_decimal(column.type):
             column = column.cast(pa.float64())

@@ -490,7 +490,8 @@ class Softmax(Loss):
     Parameters
     ----------
     classes : int, optional
-        k; the largest y + 1 by default; at most 2^24.
+        k, at most 2^24, where y holds 0, 1, ..., k - 1, and maybe not all of them. By default the classes are the
+        distinct labels in y.
 
     References
     ----------
@@ -500,9 +501,10 @@ class Softmax(Loss):
     --------
     >>> import numpy as np
     >>> import gdfast as gd
-    >>> X, y = np.array([[-1.0], [0.0], [1.0]]), [0, 1, 2]
-    >>> gd.fit(X, y, loss="softmax").coef.shape
-    (3, 1)
+    >>> X, y = np.array([[-1.0], [0.0], [1.0]]), ["cold", "mild", "warm"]
+    >>> r = gd.fit(X, y, loss="softmax")
+    >>> r.coef.shape, r.predict([[-2.0], [2.0]]).tolist()
+    ((3, 1), ['cold', 'warm'])
     """
 
     classes: int = 0

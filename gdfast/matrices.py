@@ -105,15 +105,20 @@ def as_matrix(
 def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X") -> Array:
     """(rows,) in this dtype, contiguous, aligned, native, read-only."""
     a = as_floats(y, name)
+    check_vector(a, y, name, rows, matrix)
+    return read_only(_cast(a, name, dtype), dtype)
+
+
+def check_vector(a: Array, given: Any, name: str, rows: int, matrix: str = "X") -> None:
+    """Check that an array, made of what was given, has one value for each row."""
     if a.ndim != 1:
-        form = f"{name}.ravel()" if hasattr(y, "ravel") else f"np.ravel({name})"
+        form = f"{name}.ravel()" if hasattr(given, "ravel") else f"np.ravel({name})"
         advice = f": pass {form}" if a.ndim == 2 and 1 in a.shape else ""
         raise ValueError(
             f"{name} has shape {a.shape}: it must be 1-D, one value for each row of {matrix}{advice}"
         )
     if len(a) != rows:
         raise ValueError(f"{name} has {len(a)} rows, {matrix} has {rows}")
-    return read_only(_cast(a, name, dtype), dtype)
 
 
 def as_weights(
@@ -224,26 +229,36 @@ def as_floats(values: Any, name: str) -> Array:
     """What is given, as an array in float32 or float64."""
     if type(values) is np.ndarray and values.dtype in FLOATS:
         return values
+    check_dense(values, name)
+    columns = columns_of(values, name)
+    if columns is not None:
+        return _as_rows(values, columns, name)
+    if _is_column(values):
+        _column_dtype(values, name)
+    a = as_values(values, name)
+    kind = float_dtype(a.dtype)
+    if kind is None:
+        raise _no_numbers(a, values, name)
+    return a.astype(kind, order="C", copy=False)
+
+
+def check_dense(values: Any, name: str) -> None:
+    """Refuse a sparse or a masked array."""
     if hasattr(values, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix: pass {name}.toarray().ravel()")
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, and masked values have no meaning here: pass {name}.filled(value)"
         )
-    columns = _columns(values, name)
-    if columns is not None:
-        return _as_rows(values, columns, name)
+
+
+def as_values(values: Any, name: str) -> Array:
+    """A column of a table, or what NumPy makes an array of, in whatever dtype it has."""
     if _is_column(values):
-        _column_dtype(values, name)
-        a = _column(values, name)
-    elif hasattr(values, "collect"):
+        return column_values(values, name)
+    if hasattr(values, "collect"):
         raise TypeError(f"{name} is a {type(values).__name__}: pass {name}.collect()")
-    else:
-        a = as_array(values, name)
-    kind = float_dtype(a.dtype)
-    if kind is None:
-        raise _no_numbers(a, values, name)
-    return a.astype(kind, order="C", copy=False)
+    return as_array(values, name)
 
 
 def as_array(values: Any, name: str) -> Array:
@@ -258,7 +273,7 @@ def as_array(values: Any, name: str) -> Array:
         ) from error
 
 
-def _columns(values: Any, name: str) -> list[tuple[Any, Any]] | None:
+def columns_of(values: Any, name: str) -> list[tuple[Any, Any]] | None:
     """The names and columns of a table; None for anything else."""
     if hasattr(values, "column_names") and hasattr(values, "columns"):  # Arrow
         index = index_columns(values, name)
@@ -281,7 +296,7 @@ def _as_rows(table: Any, columns: list[tuple[Any, Any]], name: str) -> Array:
     dtypes = [_column_dtype(column, name, f", {label!r}") for label, column in columns]
     rows = np.empty((len(table), len(columns)), np.result_type(*dtypes))
     for j, (label, column) in enumerate(columns):
-        rows[:, j] = _column(column, name, f", {label!r}")
+        rows[:, j] = column_values(column, name, f", {label!r}")
     return rows
 
 
@@ -315,7 +330,7 @@ def _as_sparse_rows(frame: Any, name: str, dtype: np.dtype[Any] | None) -> Csr:
     def stored(column: Any, label: str) -> tuple[Array, Array]:
         if getattr(column.dtype, "fill_value", None) == 0:
             return column.array.sp_index.indices, column.array.sp_values
-        values = _column(column, name, label)
+        values = column_values(column, name, label)
         rows = np.flatnonzero(values)
         return rows, values[rows]
 
@@ -340,8 +355,8 @@ def _column_dtype(column: Any, name: str, label: str = "") -> np.dtype[Any]:
     return kind
 
 
-def _column(column: Any, name: str, label: str = "") -> Array:
-    """The numbers of a column; one that is missing is named."""
+def column_values(column: Any, name: str, label: str = "") -> Array:
+    """The values of a column; one that is missing is named."""
     if not isinstance(getattr(column, "dtype", None), np.dtype):  # numpy's dtypes miss nothing
         missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())
         if missing.any():

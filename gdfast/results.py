@@ -109,7 +109,7 @@ class FitResult:
     feature_names : tuple of str or None
         The names of X's columns.
     classes : ndarray or None
-        For a loss of classes: as they stand in y.
+        For a loss of classes: the distinct labels in y, sorted.
     """
 
     coef: Array
@@ -203,7 +203,7 @@ class FitResult:
         Returns
         -------
         ndarray (n,) or (n, k)
-            Classes as they stood in y; of softmax (n,).
+            Classes by their labels in y; of softmax (n,).
 
         Raises
         ------

@@ -264,6 +264,28 @@ def test_columns(suffix: str, tmp_path: Path, fitted) -> None:
     assert list(fitted("--weights", "weight", file=file)["coef"]) == list(NAMES)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_labels_of_text(
+    suffix: str, tmp_path: Path, fitted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.array(["light", "middle", "heavy"])[np.digitize(MASS, [3500, 4500])]
+    table = penguins().drop(["weight"]).set_column(len(NAMES), "mass", [labels])
+    file, model = write(tmp_path / f"penguins{suffix}", table), str(tmp_path / "model.npz")
+    options = ("--loss", "softmax", "--epochs", "3", "--validation", file, "--save", model)
+    shown = fitted(*options, file=file)
+    expected = gd.fit(X, labels, loss="softmax", epochs=3, validation=(X, labels))
+    assert shown["digest"] == expected.digest
+    assert shown["classes"] == ["heavy", "light", "middle"]
+    assert shown["coef"] == dict(zip(NAMES, expected.coef.T.tolist(), strict=True))
+    assert shown["intercept"] == expected.intercept.tolist()
+    assert __main__.main(["predict", model, file]) == 0
+    assert capsys.readouterr().out.split() == ["prediction", *expected.predict(X)]
+    missing = write(tmp_path / "missing.parquet", pa.table({"x": [1.0, 2.0], "kind": ["a", None]}))
+    words = f"{missing}: column 'kind', data row 2: the value is missing"
+    args = ["fit", missing, "--target", "kind", "--loss", "softmax"]
+    assert failure(args, capsys).startswith(words)
+
+
 def test_standard_input(data: str, tmp_path: Path) -> None:
     text = Path(data).read_bytes()
     done = run("fit", "-", "--target", "mass", "--json", cwd=tmp_path, stdin=text)

@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse
 import scipy.special
@@ -471,6 +472,8 @@ CLASSES = {
     "0 and 1": np.array([0, 1]),
     "-1 and 1": np.array([-1.0, 1.0], "float32"),
     "False and True": np.array([False, True]),
+    "1 and 2": np.array([1, 2], "uint8"),
+    "text": np.array(["no", "yes"]),
 }
 
 
@@ -485,6 +488,95 @@ def test_two_classes_are_predicted_as_they_were_given(classes):
     alone = gd.fit(X, labels, loss="hinge", lr=0.01)
     assert columns.predict(X).dtype == classes.dtype
     np.testing.assert_array_equal(columns.predict(X)[:, 0], alone.predict(X))
+
+
+# Three labels each, in their order.
+LABELS = {
+    "positions": [0, 1, 2],
+    "from 1 on": [1, 2, 3],
+    "years": [1999, 2020, 2022],
+    "identifiers that no float64 tells apart": [10**18, 10**18 + 1, 10**18 + 2],
+    "large unsigned": np.array([0, 2**64 - 2, 2**64 - 1], np.uint64),
+    "negative": np.array([-5, -1, 7], "int8"),
+    "halves": [-0.5, 0.0, 1.5],
+    "float32": np.array([0.1, 0.2, 0.3], "float32"),
+    "text": ["ant", "bee", "beetle"],
+    "bytes": [b"a", b"b", b"c"],
+    "text as objects": np.array(["x", "y", "z"], object),
+    "dates": np.array(["2020-01", "2020-02", "2021-01"], "M8[M]"),
+}
+FORMS = {
+    "array": np.asarray,
+    "list": lambda a: a.tolist(),
+    "objects": lambda a: a.astype(object),
+    "column": lambda a: a[:, None],
+    "Series": pd.Series,
+    "category": lambda a: pd.Series(a.tolist(), dtype="category"),
+    "frame": lambda a: pd.DataFrame({"label": a}),
+    "polars": lambda a: pytest.importorskip("polars").Series(a.tolist()),
+    "arrow": lambda a: pa.chunked_array([a.tolist()[:3], a.tolist()[3:]]),
+    "arrow dictionary": lambda a: pa.array(a.tolist()).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_labels_of_any_kind_are_classes(labels, tmp_path):
+    """With the bits of their positions among the sorted ones, and given back by predict."""
+    labels = np.asarray(labels)
+    several, two = np.digitize(y, [-2, 2]), (y > 0).astype(int)
+    for loss, positions in ("softmax", several), ("logistic", two), ("softmax", 2 - two):
+        known = labels[np.unique(positions)]
+        r = gd.fit(X, labels[positions], loss=loss)
+        expected = gd.fit(X, positions - positions.min(), loss=loss)
+        assert r.digest == expected.digest
+        np.testing.assert_array_equal(r.classes, known)
+        assert r.classes.dtype == (labels if labels.dtype != object else np.array([*labels])).dtype
+        r.save(tmp_path / "model.npz")
+        for model in r, gd.load(tmp_path / "model.npz"):
+            np.testing.assert_array_equal(model.predict(X), known[expected.predict(X)])
+        assert np.array_equal(r.predict_proba(X), expected.predict_proba(X))
+        half = gd.fit(X, labels[positions], loss=loss, validation=(X[:9], labels[positions[:9]]))
+        few = gd.fit(
+            X,
+            positions - positions.min(),
+            loss=loss,
+            validation=(X[:9], positions[:9] - positions.min()),
+        )
+        assert np.array_equal(half.history.val_loss, few.history.val_loss)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("labels", [[3, 5, 10**17], ["ant", "bee", "beetle"]], ids=str)
+def test_labels_in_any_form(form, labels):
+    positions = np.digitize(y, [-2, 2])
+    r = gd.fit(X, form(np.array(labels)[positions]), loss="softmax")
+    assert r.digest == gd.fit(X, positions, loss="softmax").digest
+    assert r.classes.tolist() == labels
+
+
+def test_text_of_any_length_and_booleans_as_objects():
+    texts = np.array(["a", "bcd"], np.dtypes.StringDType())[(y > 0).astype(int)]
+    assert gd.fit(X, texts, loss="hinge").classes.tolist() == ["a", "bcd"]
+    r = gd.fit(X, (y > 0).astype(object), loss="hinge")
+    assert (r.classes.dtype, r.classes.tolist()) == (np.bool_, [False, True])
+
+
+def test_columns_of_labels():
+    """The classes are those of all columns, of which one may lack a class."""
+    columns = np.c_[y > 0, y > 2, y > 99]
+    r = gd.fit(X, np.where(columns, "yes", "no"), loss="logistic")
+    expected = gd.fit(X, columns, loss="logistic")
+    assert r.digest == expected.digest
+    assert np.array_equal(r.predict(X) == "yes", expected.predict(X))
+
+
+def test_the_labels_that_softmax_is_told_of():
+    """With its parameter `classes` they are positions, of which some may be missing."""
+    loss = gd.losses.Softmax(classes=4)
+    r = gd.fit(X, np.where(y > 0, 3, 1), loss=loss, epochs=3)
+    assert r.coef.shape == (4, 3)
+    assert r.classes.tolist() == [0, 1, 2, 3]
+    assert gd.fit(X, y > 0, loss=loss, epochs=3).classes.tolist() == [0, 1, 2, 3]
 
 
 def test_probabilities():

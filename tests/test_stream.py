@@ -270,6 +270,23 @@ def test_a_block_may_lack_a_class():
         assert same(gd.fit(X, targets, shuffle=False, **options), gd.fit_stream(blocks, **options))
 
 
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_the_labels_of_all_blocks_are_the_classes(batch_size):
+    X, y = data(300, loss="softmax")
+    labels = np.array(["ant", "bee", "a beetle", "fly"])[y.astype(int)]
+    for loss, targets in (("softmax", labels), ("hinge", np.where(y > 0, 2020, 1999))):
+        options = {
+            "loss": loss,
+            "batch_size": batch_size,
+            "epochs": 2,
+            "validation": (X[:9], targets[:9]),
+        }
+        blocks = [(X[:1], targets[:1]), *cut([40], X[1:], targets[1:])]
+        r, expected = gd.fit_stream(blocks, **options), gd.fit(X, targets, shuffle=False, **options)
+        assert same(r, expected)
+        assert r.classes.tolist() == np.unique(targets).tolist()
+
+
 def test_divergence_is_that_of_the_fit():
     X, y = data(500)
     found = []
@@ -376,19 +393,24 @@ WRONG = [
     (cut([10], X, Y, np.zeros(40)), {}, ValueError, "sample_weight is zero in every row"),
     (cut([10], X, np.arange(40) // 10), {"loss": "logistic"}, ValueError, "block 2: y[0] is 2"),
     (cut([10], X, np.zeros(40)), {"loss": "logistic"}, ValueError, "y is 0.0 in every row"),
-    (cut([10], X, np.zeros(40)), {"loss": "softmax"}, ValueError, "y holds the class 0 alone"),
+    (cut([10], X, np.zeros(40)), {"loss": "softmax"}, ValueError, "y is 0.0 in every row"),
     (
-        cut([20], X, np.repeat([-1, 0], 20)),
+        cut([10], X, np.repeat([*"abcd"], 10)),
         {"loss": "hinge"},
         ValueError,
-        "block 1: y holds 0, and the blocks before hold -1: hinge takes the two classes 0 and 1, or",
+        "block 2: y[0] is 'c', after 'a', 'b': hinge takes two classes",
     ),
-    (cut([10], X, np.arange(40) // 10 - 1), {"loss": "softmax"}, ValueError, "block 0: y[0] is -1"),
+    (
+        [*GOOD, (X[:3], ["a", "b", "b"])],
+        {"loss": "softmax"},
+        TypeError,
+        "block 4: y holds text, and the blocks before hold numbers",
+    ),
     (
         cut([10], X, np.arange(40) // 10),
         {"loss": gd.losses.Softmax(3)},
         ValueError,
-        "block 3: y holds the class 3, and Softmax(classes=3)",
+        "block 3: y[0] is 3: the classes are 0, 1, 2",
     ),
 ]
 
@@ -482,6 +504,12 @@ def test_later_rows_may_lack_a_class():
     _, state = partial(None, X, y, **options)
     r, _ = partial(state, X, np.full(100, 2), **options)
     assert r.predict(X).max() == 2
+    texts = np.where(y > 0, "yes", "no")
+    _, state = partial(None, X, texts, loss="softmax", batch_size=10)
+    r, state = partial(state, X, ["yes"] * 100, loss="softmax", batch_size=10)
+    assert r.classes.tolist() == ["no", "yes"]
+    with pytest.raises(ValueError, match=r"^y\[1\] is 'maybe': the classes are 'no', 'yes'$"):
+        partial(state, X[:2], ["yes", "maybe"], loss="softmax", batch_size=10)
 
 
 def test_later_rows_are_taken_in_the_first_dtype():
