@@ -90,28 +90,37 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
                 copy(sums.data(), padded, grad.data(), shape);
                 std::for_each(grad.begin(), grad.end(), [count](T &g) { g /= T(count); });
                 penalty.add_decay(grad.data(), state.params, shape);
+                T kept = 1; // of the gradient
+                if (clips) {
+                    const bool by_slopes = penalty.l1 != 0;
+                    if (by_slopes) {
+                        penalty.least_slopes(grad.data(), state.params, shape, false, slopes.data());
+                    }
+                    const T length = norm(by_slopes ? slopes.data() : grad.data(), shape);
+                    kept = options.clip_norm / (length + T(1e-6));
+                    kept = kept < 1 ? kept : T(1);
+                }
                 if (first + count == n) {
-                    penalty.least_slopes(grad.data(), state.params, shape, slopes.data());
+                    penalty.least_slopes(grad.data(), state.params, shape, true, slopes.data());
                     if (std::all_of(slopes.begin(), slopes.end(), [&](T g) { return std::abs(g) <= options.tol; })) {
                         status = Status::tol;
                         break;
                     }
                 }
-                if (clips) {
-                    const T scale = options.clip_norm / (norm(grad.data(), shape) + T(1e-6));
-                    if (scale < 1) {
-                        std::for_each(grad.begin(), grad.end(), [scale](T &g) { g *= scale; });
-                    }
+                if (kept < 1) {
+                    std::for_each(grad.begin(), grad.end(), [kept](T &g) { g *= kept; });
                 }
                 ++state.steps;
                 const auto c = numbers.of(state.steps);
-                penalty.step(state.params, grad.data(), shape, c[0], sides.data(),
-                             [&] { rule.step(state, grad.data(), c); });
+                penalty.scaled(kept).step(state.params, grad.data(), shape, c[0], sides.data(),
+                                          [&] { rule.step(state, grad.data(), c); });
                 state.add_to_total();
             }
         }
         log.grad_norm[e] = norm(slopes.data(), shape);
         log.loss[e] = epoch_loss.mean();
+        const T *const at = options.batch_size == n ? state.start : state.params; // as the loss is found
+        log.objective[e] = penalty.free() ? log.loss[e] : log.loss[e] + penalty.of(at, shape);
         if (log.params != nullptr) {
             std::copy(state.params, state.params + size, log.params + e * size);
         }

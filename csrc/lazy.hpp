@@ -50,7 +50,7 @@ public:
                 const T size = T(end - first);
                 std::transform(g_.begin(), g_.end(), last, [size](T g) { return g / size; });
                 penalty_.add_decay(last, state.params, shape_);
-                penalty_.least_slopes(last, state.params, shape_, last);
+                penalty_.least_slopes(last, state.params, shape_, true, last);
             }
             step(rule, state, numbers.of(state.steps), T(end - first));
         }

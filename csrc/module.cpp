@@ -136,19 +136,18 @@ T *data_or_null(const Array<T> &array) {
 }
 
 template <class Arrays, class T>
-std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y, const Array<T> &weights,
-                                             const std::string &loss, const Fields &loss_fields,
-                                             const std::string &rule, const Fields &rule_fields, index outputs,
-                                             bool fit_intercept, index batch_size, double l1, double l2, bool proximal,
-                                             bool fused, double clip_norm, double tol, double bound, index threads,
-                                             Array<T> params, Array<T> slots, Array<double> total, index averages_after,
-                                             Array<T> start, index steps, const Array<T> &numbers,
-                                             const Array<std::uint64_t> &keys, Array<T> losses, Array<T> grad_norms,
-                                             Array<T> traced, Array<T> loss_sums, index offset) {
+std::tuple<index, index, int> descend_arrays(
+    const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss, const Fields &loss_fields,
+    const std::string &rule, const Fields &rule_fields, index outputs, bool fit_intercept, index batch_size, double l1,
+    double l2, bool proximal, double weight_decay, bool fused, double clip_norm, double tol, double bound,
+    index threads, Array<T> params, Array<T> slots, Array<double> total, index averages_after, Array<T> start,
+    index steps, const Array<T> &numbers, const Array<std::uint64_t> &keys, Array<T> losses, Array<T> objectives,
+    Array<T> grad_norms, Array<T> traced, Array<T> loss_sums, index offset) {
     const auto data = data_of(X, y, weights);
     const auto loss_ = Formulas<T>::loss(loss, loss_fields);
     const auto rule_ = Formulas<T>::rule(rule, rule_fields);
-    const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal}, fused, threads};
+    const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal, T(weight_decay)},
+                             fused,      threads};
     State<T> state{params.mutable_data(),
                    data_or_null(slots),
                    data_or_null(total),
@@ -161,8 +160,8 @@ std::tuple<index, index, int> descend_arrays(const Arrays &X, const Array<T> &y,
     }
     const Numbers<T> numbers_{numbers.data(), numbers.shape(0), numbers.shape(1), steps};
     const index most = losses.size();
-    const Log<T> log{losses.mutable_data(), grad_norms.mutable_data(), data_or_null(traced), loss_sums.mutable_data(),
-                     offset};
+    const Log<T> log{losses.mutable_data(), objectives.mutable_data(), grad_norms.mutable_data(),
+                     data_or_null(traced),  loss_sums.mutable_data(),  offset};
     const std::uint64_t *const key = keys.size() > 0 ? keys.data() : nullptr;
     const OthersRun others_run;
     const auto [epochs, status] =
@@ -210,7 +209,7 @@ void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> pa
 template <class T>
 std::tuple<index, int> minimize_function(const py::object &fun, const std::string &rule, const Fields &rule_fields,
                                          Array<T> x, Array<T> grad, Array<T> slots, const Array<T> &numbers, double tol,
-                                         double bound, Array<T> path, Array<T> values, index first) {
+                                         double bound, Array<T> path, Array<T> values, index first, double decay) {
     using Gradient = py::array_t<T, py::array::c_style | py::array::forcecast>;
     const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     const index d = x.size();
@@ -224,7 +223,11 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
         return std::all_of(v, v + size, [limit](T a) { return std::abs(a) <= T(limit); });
     };
     for (index k = first; k < end; ++k) {
-        if (within(g, d, tol)) {
+        bool rests = true;
+        for (index j = 0; j < d; ++j) {
+            rests = rests && std::abs(decay != 0 ? g[j] + T(decay) * at[j] : g[j]) <= T(tol);
+        }
+        if (rests) {
             return {k, static_cast<int>(Status::tol)};
         }
         {

@@ -1,6 +1,7 @@
 // The penalties l1 * sum |w| + l2 / 2 * sum w^2. gdfast/penalties.py has the same formulas, and what they are for.
 #pragma once
 
+#include "order.hpp"
 #include "shape.hpp"
 
 #include <cmath>
@@ -28,10 +29,45 @@ T on_side(T w, T side) {
 template <class T>
 struct Penalty {
     T l1, l2;
-    bool proximal; // the rule is a plain step along the gradient
+    bool proximal;  // the rule is a plain step along the gradient
+    T weight_decay; // which the rule adds to the gradient by itself
+
+    bool free() const { return l1 == 0 && l2 == 0 && weight_decay == 0; }
+
+    // The penalty of these params.
+    T of(const T *params, const Shape &shape) const {
+        T absolute = 0, squares = 0, all_squares = 0, total = 0;
+        for (index o = 0; o < shape.outputs; ++o, params += shape.stride) {
+            if (l1 != 0) {
+                absolute = absolute + sum_of<T>(shape.d, [=](index j) { return std::abs(params[j]); });
+            }
+            if (l2 != 0 || weight_decay != 0) {
+                const T s = dot(params, params, shape.d);
+                const T b = shape.fit_intercept ? params[shape.bias] : T(0);
+                squares = squares + s;
+                all_squares = all_squares + (s + b * b);
+            }
+        }
+        if (l1 != 0) {
+            total = l1 * absolute;
+        }
+        if (l2 != 0) {
+            total = total + T(0.5) * l2 * squares;
+        }
+        if (weight_decay != 0) {
+            total = total + T(0.5) * weight_decay * all_squares;
+        }
+        return total;
+    }
+
+    // The penalty of which as much is kept as of a gradient that is clipped.
+    Penalty scaled(T kept) const { return {l1 * kept, l2, proximal, weight_decay}; }
 
     // The gradient with that of l2.
     T decayed(T g, T w) const { return l2 != 0 ? g + l2 * w : g; }
+
+    // The same with that of the weight decay, of the intercept too.
+    T decayed_by_rule(T g, T w) const { return weight_decay != 0 ? g + weight_decay * w : g; }
 
     T slope(T g, T w) const { return l1 != 0 ? least_slope(g, w, l1) : g; }
 
@@ -77,13 +113,14 @@ struct Penalty {
         }
     }
 
-    // `slope` for all weights, and the gradient for the intercepts.
-    void least_slopes(const T *g, const T *params, const Shape &shape, T *slopes) const {
+    // `slope` for all weights, and the gradient for the intercepts, with the weight decay or without.
+    void least_slopes(const T *g, const T *params, const Shape &shape, bool decays, T *slopes) const {
         for (index first = 0; first < shape.size(); first += shape.stride) {
+            const index b = first + shape.bias;
             for (index j = first; j < first + shape.d; ++j) {
-                slopes[j] = slope(g[j], params[j]);
+                slopes[j] = slope(decays ? decayed_by_rule(g[j], params[j]) : g[j], params[j]);
             }
-            slopes[first + shape.bias] = g[first + shape.bias];
+            slopes[b] = decays && shape.fit_intercept ? decayed_by_rule(g[b], params[b]) : g[b];
         }
     }
 };

@@ -181,7 +181,10 @@ private:
                 T *const g = slopes + o * shape_.stride;
                 slopes_of(x, c, g);
                 for (index j = 0; j < shape_.d; ++j) {
-                    g[j] = penalty.slope(penalty.decayed(g[j], w[j]), w[j]);
+                    g[j] = penalty.slope(penalty.decayed_by_rule(penalty.decayed(g[j], w[j]), w[j]), w[j]);
+                }
+                if (shape_.fit_intercept) {
+                    g[shape_.bias] = penalty.decayed_by_rule(g[shape_.bias], w[padded_.bias]);
                 }
             }
             for (index j = 0; j < shape_.d; ++j) {

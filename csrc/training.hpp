@@ -108,6 +108,7 @@ struct Options {
 template <class T>
 struct Log {
     T *loss;
+    T *objective; // may be `loss`, where there are no penalties
     T *grad_norm;
     T *params; // (epochs, size)
     T *sums;   // the losses of the last epoch's blocks

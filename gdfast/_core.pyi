@@ -29,6 +29,7 @@ def descend(
     l1: float,
     l2: float,
     proximal: bool,
+    weight_decay: float,
     fused: bool,
     clip_norm: float,
     tol: float,
@@ -43,6 +44,7 @@ def descend(
     numbers: _Array,
     keys: _Array,
     losses: _Array,
+    objectives: _Array,
     grad_norms: _Array,
     traced: _Array,
     loss_sums: _Array,
@@ -83,6 +85,7 @@ def minimize(
     path: _Array,
     values: _Array,
     first: int,
+    decay: float,
 ) -> tuple[int, int]: ...
 def is_canonical(data: _Array, indices: _Array, indptr: _Array, n: int, d: int) -> bool: ...
 def predict(X: _Matrix, params: _Array, out: _Array, threads: int) -> None: ...

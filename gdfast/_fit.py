@@ -69,7 +69,8 @@ class Options(NamedTuple):
             return
         if self.clip_norm < float(np.finfo(dtype).max):  # above, nothing is clipped
             check_representable("clip_norm", self.clip_norm, dtype)
-        for name, number in (vars(self.loss) | self.penalty._asdict()).items():
+        penalties = {"l1": self.penalty.l1, "l2": self.penalty.l2}
+        for name, number in (vars(self.loss) | penalties).items():
             check_representable(name, number, dtype)
         _rates.check_numbers(self.optimizer, dtype, "X")
 
@@ -165,18 +166,21 @@ def fit(
         In [0, 2^64), for the order of the rows and the choice of validation rows.
     tol : float, default 0
         Full batch: stop when no component of the objective's gradient is larger than tol, where l1 has its least slope;
-        the step is then not made. With an int
-        batch_size: what an epoch must improve the loss by to count for patience.
+        the step is then not made. The weight decay of an optimizer is part of the objective, unless it is decoupled.
+        With an int batch_size: what an epoch must improve the loss by to count for patience.
     validation : (Xv, yv) or float, optional
         Rows to measure the loss on after each epoch, with the columns of X in the order of X; or which fraction of the
         rows to take for that, of each class where y is a column of classes.
     patience : int, optional
-        Stop after that many epochs in which the validation loss (the loss, without validation) did not improve, and
-        return the best weights seen.
+        Stop after that many epochs that did not improve the validation loss or, without validation,
+        ``history.objective``, the loss and the penalties. Whatever ends the fit, the best weights seen are returned;
+        without validation, where tol is reached, those that reach it.
     average : bool, default False
         Return the mean of the weights after each step (Polyak-Ruppert) in place of the last.
     clip_norm : float, optional
-        Scale a gradient, intercept included, down to this norm, as ``torch.nn.utils.clip_grad_norm_`` does.
+        Scale a gradient, intercept included, down to this norm, as ``torch.nn.utils.clip_grad_norm_`` does. It is that
+        of the objective, where l1 has its least slope; the threshold of a step by l1 is scaled with it, so that the
+        minimum is the same. The optimizer's weight decay is added after the clipping, as in torch.
     trace : "coef", optional
         Keep the weights after each epoch in ``history.coef`` and ``history.intercept``.
     callback : callable, optional
@@ -493,6 +497,7 @@ def begin(
         check_finite(data.X, "X")
         if held_out is not None:
             check_finite(held_out.X, "validation X")
+    losses_of_epochs = np.empty(epochs, dtype)
     return Run(
         engine=engine,
         problem=problem,
@@ -506,7 +511,8 @@ def begin(
         targets=targets,
         state=state,
         log=Log(
-            loss=np.empty(epochs, dtype),
+            loss=losses_of_epochs,
+            objective=losses_of_epochs if problem.penalty.free else np.empty(epochs, dtype),
             grad_norm=np.empty(epochs, dtype),
             params=np.empty((epochs if options.traced else 0, len(start)), dtype),
             sums=np.zeros(-(-rows // order.BLOCK), dtype),
@@ -527,7 +533,8 @@ def finish(run: Run, options: Options) -> FitResult:
     dtype = run.problem.dtype
     watched = Patience(options.patience, 0.0 if options.batch_size is None else options.tol)
     stop_reason = run.all_epochs(options.epochs, watched, options.callback, options.progress)
-    result = run.result(stop_reason, None if stop_reason == "tol" else watched.best)
+    reached = stop_reason == "tol" and run.held_out is None
+    result = run.result(stop_reason, None if reached else watched.best)
     unscaled = run.scaling is not None or options.averaged
     if unscaled and not (np.isfinite(result.coef).all() and np.isfinite(result.intercept).all()):
         raise ValueError(
@@ -601,7 +608,10 @@ def checked(
         epochs=check_int("epochs", epochs, 0),
         fit_intercept=check_flag("fit_intercept", fit_intercept),
         penalty=Penalty(
-            check_number("l1", l1, 0, math.inf), check_number("l2", l2, 0, math.inf), record.plain
+            check_number("l1", l1, 0, math.inf),
+            check_number("l2", l2, 0, math.inf),
+            record.plain,
+            record.decay,
         ),
         shuffled=check_flag("shuffle", shuffle) and size is not None,
         seed=check_int("seed", seed, 0, 2**64 - 1),
@@ -664,12 +674,11 @@ def _fused(
     """Whether the steps of batches may be made as they are cheapest: row by row, or on the columns of sparse rows."""
     if not isinstance(problem.rows.X, Csr):
         return problem.batch_size == 1
-    l1, l2, plain = problem.penalty
-    free = l1 == 0 and l2 == 0
+    penalty = problem.penalty
     return (
         record.rests_at_zero
         and not averaged
-        and (free or (plain and l2 * pace.highest(epochs) < 0.5))
+        and (penalty.free or (penalty.proximal and penalty.l2 * pace.highest(epochs) < 0.5))
     )
 
 

@@ -163,7 +163,8 @@ def minimize(
     maxiter : int, default 100
         Steps, at most.
     tol : float, default 0
-        Stop when no component of the gradient is larger, whatever the callback answers.
+        Stop when no component of the gradient is larger, whatever the callback answers. The weight decay of the
+        optimizer, if it has one that is not decoupled, counts: f + weight_decay / 2 sum x^2 is what it minimises.
     callback : callable, optional
         Called after each step with the `MinimizeResult` so far; returning True or raising StopIteration stops.
     backend : {"cpp", "numba", "numpy"}, optional
@@ -232,6 +233,7 @@ def minimize(
     values = np.empty(maxiter + 1, dtype)
     path[0], values[0] = x, value
     slots = fresh_slots(record.rule, d, dtype)
+    decay = dtype.type(record.decay)
     pace = Pace(record, schedule, 1, dtype)
     one_by_one = callback is not None or pace.heeds
     compiled = jitted and engine.NAME == "numba"
@@ -274,6 +276,7 @@ def minimize(
                 path[: last + 1],
                 values,
                 first,
+                decay,
             )
         except Exception as error:
             if compiled:
@@ -282,7 +285,7 @@ def minimize(
         if compiled and not one_by_one:
             longer = time.perf_counter() - begun < IN_A_CALL / 2
             at_once = 2 * at_once if longer else max(at_once // 2, 1)
-        if why == TOL or (why != DIVERGED and all_within(grad, limit)):
+        if why == TOL or (why != DIVERGED and all_within(grad + decay * x, limit)):
             status = REACHED
         elif why == DIVERGED or (
             # How many steps a call makes depends on the clock, and no result may.

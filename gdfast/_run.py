@@ -230,7 +230,12 @@ class Run:
         if self.held_out is not None and not self.traced:
             params = np.empty((epochs, len(self.state.params)), params.dtype)
         self.log.sums.fill(0)
-        log = Log(self.log.loss[part], self.log.grad_norm[part], params, self.log.sums)
+        log = self.log._replace(
+            loss=self.log.loss[part],
+            objective=self.log.objective[part],
+            grad_norm=self.log.grad_norm[part],
+            params=params,
+        )
         ran, status = self.engine.descend(self.problem, self.state, numbers, keys, log)
         self.done += ran
         return status, params
@@ -252,12 +257,12 @@ class Run:
         return params.copy() if self.scaling is None else self.scaling.back(params)
 
     def _measured(self, epoch: int) -> tuple[float, Array]:
-        """The loss that patience looks at, and the weights at which it was measured."""
+        """What patience looks at, a loss or the objective, and the weights at which it was measured."""
         if self.held_out is not None:
             return float(self.val_loss[epoch]), self._params()
         if self.problem.full_batch and not len(self.state.total):
-            return float(self.log.loss[epoch]), self._given(self.state.start)
-        return float(self.log.loss[epoch]), self._params()
+            return float(self.log.objective[epoch]), self._given(self.state.start)
+        return float(self.log.objective[epoch]), self._params()
 
     def _validated(self, first: int, traced: Array, start: Array, steps: int) -> bool:
         """Whether the validation loss is lost in one of these epochs; if so, the run goes back to it.
@@ -319,6 +324,7 @@ class Run:
             seconds=self._so_far(self.seconds),
             coef=coefs,
             intercept=intercepts,
+            objective=self._so_far(self.log.objective),
         )
         return frozen(
             FitResult,

@@ -440,13 +440,13 @@ class Streaming:
         self, problem: Problem, state: State, numbers: Array, keys: Array, log: Log
     ) -> tuple[int, int]:
         """Run len(keys) epochs, or fewer; return how many, and why they ended."""
-        l1, l2, _ = problem.penalty
-        if problem.fused and isinstance(problem.rows.X, Csr) and (l1 != 0 or l2 != 0):
+        if problem.fused and isinstance(problem.rows.X, Csr) and not problem.penalty.free:
             return _numpy.run(_loops.descend, Lazily(1), problem, state, numbers, keys, log)
         if problem.full_batch:
             kernels = FullBatch(self, problem._replace(fused=False))
             return _numpy.run(_loops.descend, kernels, kernels.problem, state, numbers, keys, log)
         before, dtype = state.steps, problem.dtype
+        penalty = cast(problem.penalty, dtype)
         for e in range(len(keys)):
             start = state.params.copy()
             log.sums[:] = 0
@@ -454,6 +454,9 @@ class Streaming:
             state.start[:] = start
             with np.errstate(all="ignore"):
                 log.loss[e] = order.tree(log.sums) / dtype.type(len(problem.rows.y))
+            log.objective[e] = _numpy.Numpy(1).objective(
+                log.loss[e], penalty, state.params, problem.outputs, problem.fit_intercept, start
+            )
             if len(log.params) > 0:
                 log.params[e] = state.params
             if not (log.loss[e] <= problem.bound and np.isfinite(state.params).all()):
@@ -475,7 +478,12 @@ class Streaming:
             )
             sums = log.sums[first : -(-end // order.BLOCK)]
             here = Log(
-                np.empty(1, problem.dtype), log.grad_norm[:1], state.params[None][:0], sums, offset
+                np.empty(1, problem.dtype),
+                np.empty(1, problem.dtype),
+                log.grad_norm[:1],
+                state.params[None][:0],
+                sums,
+                offset,
             )
             coming = numbers[min(state.steps - before, len(numbers) - 1) :]
             self.engine.descend(some, state, coming, np.empty((1, 0), np.uint64), here)

@@ -70,6 +70,7 @@ class Optimizer(ABC):
         None  # the rate where `fit` is given the name alone, if not the default
     )
     full_batch_only: ClassVar[bool] = False
+    decoupled: ClassVar[bool] = False  # the weight decay is no part of the gradient
 
     @property
     @abstractmethod
@@ -115,6 +116,14 @@ class Optimizer(ABC):
     def rests_at_zero(self) -> bool:
         """Whether a gradient of 0 leaves a parameter, and what is remembered of it, as they are."""
         return False
+
+    @property
+    def decay(self) -> float:
+        """The weight decay that the rule adds to the gradient: the slope of a penalty, unless it is decoupled."""
+        if self.decoupled or getattr(self, "decoupled_weight_decay", False):
+            return 0.0
+        weight_decay: float = getattr(self, "weight_decay", 0.0)
+        return weight_decay
 
     @property
     def averages_after(self) -> int:
@@ -679,8 +688,6 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
     amsgrad: bool = False
 
-    decoupled: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         _check_betas(self)
         store_checked(self, amsgrad=check_flag("amsgrad", self.amsgrad))
@@ -1229,9 +1236,13 @@ class ASGD(Optimizer):
         return int(self.t0) + 1
 
     @property
+    def decay(self) -> float:
+        return self.weight_decay + self.lambd
+
+    @property
     def stability(self) -> Stability:
         """That of SGD: the rate only falls, and both decays add to the curvature."""
-        return SGD(weight_decay=self.weight_decay + self.lambd).stability
+        return SGD(weight_decay=self.decay).stability
 
     def numbers(self, rate: Array, t: Array) -> tuple[Array, ...]:
         if self.lambd and self.alpha:
@@ -1306,6 +1317,8 @@ class Lion(Optimizer):
     lr: Rate = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+
+    decoupled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_betas(self)

@@ -1,13 +1,19 @@
 """The penalties l1 * sum abs(w) + l2 / 2 * sum w^2, which the intercept does not have.
 
-That of l2 adds l2 w to the gradient. That of l1 has no derivative at 0, and there are two ways to make steps that end
-at 0 itself:
+That of l2 adds l2 w to the gradient. The weight decay of an optimizer is a penalty of the same form, of the intercept
+too, whose slope the rule adds by itself: it is part of the objective, and of the gradient that is small at its minimum.
+
+That of l1 has no derivative at 0, and there are two ways to make steps that end at 0 itself:
 
 - A plain step along the gradient, w - lr g, is followed by the proximal step: w is shrunk by lr l1 (Beck and Teboulle
   2009, "A fast iterative shrinkage-thresholding algorithm"; Duchi and Singer 2009).
 - A step that remembers gradients or divides by them has no such threshold: shrunk by lr l1, the weights would end at
   the minimum of another objective. It is given the least slope of the objective and may not cross 0, where it stays
   until the slope is steeper than l1 (Andrew and Gao 2007, "Scalable training of L1-regularized log-linear models").
+
+A gradient that is clipped is that of the objective, with the least slope of l1, and without the weight decay, which
+torch's optimizers add after the clipping. The gradient of the rest and l1 are scaled alike, so that they still cancel
+where the objective is least.
 """
 
 from typing import Any, NamedTuple
@@ -24,21 +30,40 @@ class Penalty(NamedTuple):
     l1: float
     l2: float
     proximal: bool  # the rule is a plain step along the gradient
+    weight_decay: float = (
+        0.0  # of the rule: half of it times the squares of the weights and the intercept
+    )
 
-    def of(self, models: Any) -> float:
-        """The penalty of the models, (outputs, d + 1), in float64.
+    @property
+    def free(self) -> bool:
+        """Whether nothing is added."""
+        return self.l1 == 0 and self.l2 == 0 and self.weight_decay == 0
+
+    def of(self, models: Any, fit_intercept: bool = True) -> Any:
+        """The penalty of the models, (outputs, d + 1), in their dtype; an intercept that is not fitted has none.
 
         Examples
         --------
         >>> import numpy as np
         >>> from gdfast.penalties import Penalty
-        >>> Penalty(l1=1.0, l2=0.5, proximal=True).of(np.array([[2.0, -3.0, 7.0]]))
+        >>> float(Penalty(l1=1.0, l2=0.5, proximal=True).of(np.array([[2.0, -3.0, 7.0]])))
         8.25
         """
-        w = np.asarray(models[:, :-1], np.float64)
+        w, b = models[:, :-1], models[:, -1]
+        half, total = w.dtype.type(0.5), w.dtype.type(0)
         with np.errstate(all="ignore"):
-            absolute = order.sum_rows(order.dot(np.abs(w), np.ones(w.shape[1])))
-            return float(self.l1 * absolute + 0.5 * self.l2 * order.sum_rows(order.squares(w)))
+            if self.l1 != 0:
+                total = self.l1 * _sum_in_turn(order.dot(np.abs(w), np.ones(w.shape[1], w.dtype)))
+            if self.l2 != 0:
+                total = total + half * self.l2 * _sum_in_turn(order.squares(w))
+            if self.weight_decay != 0:
+                squares = order.squares(w) + (b * b if fit_intercept else 0)
+                total = total + half * self.weight_decay * _sum_in_turn(squares)
+        return total
+
+
+def _sum_in_turn(terms: Any) -> Any:
+    return np.add.accumulate(terms)[-1]
 
 
 def shrunk(w: Any, t: Any) -> Any:

@@ -55,10 +55,8 @@ class Problem(NamedTuple):
 
     def penalty_of(self, params: Array) -> float:
         """The penalty of these params."""
-        penalty = self.penalty
-        if penalty.l1 == 0 and penalty.l2 == 0:
-            return 0.0
-        return penalty.of(params.reshape(self.outputs, -1))
+        models = params.astype(np.float64, copy=False).reshape(self.outputs, -1)
+        return 0.0 if self.penalty.free else float(self.penalty.of(models, self.fit_intercept))
 
 
 @dataclass
@@ -76,6 +74,7 @@ class Log(NamedTuple):
     """Where a run of epochs is written down, one entry an epoch."""
 
     loss: Array
+    objective: Array  # may be `loss` itself, where there are no penalties
     grad_norm: Array
     params: Array  # (epochs, size), or (0, size) where they are not traced
     sums: Array  # the losses of the last epoch's blocks

@@ -61,6 +61,10 @@ class History:
         With ``trace="coef"``: the weights after each epoch, row 0 being the start.
     intercept : ndarray (n_epochs + 1,) or (n_epochs + 1, k), or None
         With ``trace="coef"``: the intercept likewise.
+    objective : ndarray (n_epochs,) or None
+        What is minimised: `loss` and the penalties, the optimizer's weight decay included unless it is decoupled. For
+        the full batch they are those of the weights before the epoch's step, as the loss is, else of those after the
+        epoch. None in a file of version 0.1.0.
     """
 
     loss: Array
@@ -70,6 +74,7 @@ class History:
     seconds: Array
     coef: Array | None = None
     intercept: Array | None = None
+    objective: Array | None = None
 
     def __post_init__(self) -> None:
         _freeze(self)
@@ -99,7 +104,8 @@ class FitResult:
     n_epochs, n_steps : int
         Passes over the rows, and updates made.
     converged : bool
-        Whether the largest gradient component fell to tol.
+        Whether the largest gradient component fell to tol. With validation and patience the weights are those with the
+        lowest validation loss all the same.
     stop_reason : {"epochs", "tol", "patience", "callback"}
         Why it ended; ``"running"`` in a callback and ``"divergence"`` in a `DivergenceError`.
     loss, optimizer : records

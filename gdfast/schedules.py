@@ -6,9 +6,10 @@
 [0.1, 0.05, 0.025, 0.0125]
 
 A schedule is evaluated in Python, for many epochs or steps at once, in float64: no kernel knows it. Those with an open
-loop are functions of a count, of epochs or of steps as their field ``per`` says; those with a closed loop hear the loss
-of each epoch. The rules are those of torch.optim.lr_scheduler and of scikit-learn's SGDRegressor. An optimizer takes
-the schedules of this module alone: results are saved by their names.
+loop are functions of a count, of epochs or of steps as their field ``per`` says; those with a closed loop hear of each
+epoch the loss of the validation rows or, without them, the objective. The rules are those of torch.optim.lr_scheduler
+and of scikit-learn's SGDRegressor. An optimizer takes the schedules of this module alone: results are saved by their
+names.
 """
 
 from abc import ABC, abstractmethod
@@ -82,7 +83,7 @@ class ClosedLoop(Schedule, ABC):
 
     @abstractmethod
     def heed(self, state: Any, loss: float) -> Any:
-        """The state after an epoch with this loss: of the validation rows, where there are any."""
+        """The state after an epoch with this loss: of the validation rows, where there are any, else the objective."""
 
 
 def _check(schedule: Any, **exclusive: bool) -> None:

@@ -40,6 +40,7 @@ def descend(
         numbers,
         keys,
         log.loss,
+        log.objective,
         log.grad_norm,
         log.params,
         log.sums,

@@ -6,8 +6,6 @@ it needs are those of `gdfast._backends._numpy.Numpy`; csrc/descend.hpp has the 
 
 from typing import Any
 
-import numpy as np
-
 from gdfast.problem import DIVERGED, RAN, TOL, Array
 
 
@@ -35,6 +33,7 @@ def descend(
     numbers: Array,
     keys: Array,
     losses: Array,
+    objectives: Array,
     grad_norms: Array,
     traced: Array,
     loss_sums: Array,
@@ -42,9 +41,9 @@ def descend(
 ) -> tuple[int, int, int]:
     """Run len(keys) epochs, or fewer; return (epochs, steps, status).
 
-    params, slots, total and start are updated, losses, grad_norms, traced and loss_sums filled; grad and slopes are
-    room. numbers has a row for each step, the last one being for all that follow. The params of the outputs stand one
-    after the other, each its weights and then its intercept.
+    params, slots, total and start are updated, losses, objectives, grad_norms, traced and loss_sums filled; grad and
+    slopes are room. numbers has a row for each step, the last one being for all that follow. The params of the outputs
+    stand one after the other, each its weights and then its intercept.
 
     Either `fused` or grad is None: then numba does not compile what is made for the other.
 
@@ -87,22 +86,29 @@ def descend(
                     rows, loss, visits, first, count, outputs, params, grad, epoch_loss, offset
                 )
                 kernels.decay(penalty, params, outputs, fit_intercept, grad)
+                kept = kernels.kept(penalty, params, outputs, grad, slopes, clip_norm)
                 if first + count == n:
-                    kernels.least_slopes(penalty, params, outputs, grad, slopes)
+                    kernels.least_slopes(
+                        penalty, params, outputs, fit_intercept, True, grad, slopes
+                    )
                     if kernels.within(slopes, tol):
                         status = TOL
                         break
-                if clip_norm != np.inf:
-                    kernels.clip(grad, outputs, clip_norm)
+                if kept < 1:
+                    kernels.scale(grad, kept)
                 steps += 1
                 c = kernels.numbers_of(numbers, steps - before)
                 kernels.penalised_step(
-                    rule, penalty, params, grad, slots, outputs, fit_intercept, c
+                    rule, penalty, kept, params, grad, slots, outputs, fit_intercept, c
                 )
                 if steps > averages_after:
                     kernels.add(params, total)
         grad_norms[e] = kernels.norm(slopes, outputs)
         losses[e] = kernels.mean_loss(epoch_loss, loss_sums, n)
+        at = (
+            start if batch_size == n else params
+        )  # the loss of the full batch is that before the step
+        objectives[e] = kernels.objective(losses[e], penalty, at, outputs, fit_intercept, slopes)
         if len(traced) > 0:
             kernels.copy(params, traced[e])
         if not (losses[e] <= bound and kernels.finite(params)):
@@ -131,13 +137,14 @@ def minimize(
     path: Array,
     values: Array,
     first: int,
+    decay: Any,
 ) -> tuple[int, int]:
     """Go from path[first], where the gradient is grad, to the end of the path; return (steps made, status).
 
-    x, grad, slots, path and values are updated.
+    x, grad, slots, path and values are updated. `decay` is the weight decay that the rule adds to the gradient.
     """
     for k in range(first, len(path) - 1):
-        if kernels.within(grad, tol):
+        if kernels.rests(grad, x, decay, tol):
             return k, TOL
         c = kernels.numbers_of(numbers, k + 1 - first)
         kernels.step(rule, x, grad, slots, c)

@@ -112,14 +112,43 @@ class Numba(NamedTuple):
             for o in range(outputs):
                 grad[o * width + width - 1] = 0
 
-    def least_slopes(self, penalty, params, outputs, grad, slopes):
+    def least_slopes(self, penalty, params, outputs, fit_intercept, decays, grad, slopes):
         for j in range(len(grad)):
             slopes[j] = grad[j]
-        if penalty is not None and penalty.l1 != 0:
+        if penalty is not None:
             width = len(params) // outputs
             for o in range(outputs):
-                for j in range(o * width, o * width + width - 1):
-                    slopes[j] = penalties.least_slope(grad[j], params[j], penalty.l1)
+                b = o * width + width - 1
+                if decays and penalty.weight_decay != 0:
+                    for j in range(o * width, b + fit_intercept):
+                        slopes[j] += penalty.weight_decay * params[j]
+                if penalty.l1 != 0:
+                    for j in range(o * width, b):
+                        slopes[j] = penalties.least_slope(slopes[j], params[j], penalty.l1)
+
+    def objective(self, loss, penalty, params, outputs, fit_intercept, room):
+        if penalty is None:
+            return loss
+        width = len(params) // outputs
+        half, zero = params.dtype.type(0.5), params.dtype.type(0)
+        absolute = squares = all_squares = total = zero
+        if penalty.l1 != 0:
+            for j in range(len(params)):
+                room[j] = 1 if params[j] >= 0 else -1
+            for o in range(outputs):
+                absolute += _vectors.dot(params, o * width, room, o * width, width - 1)
+            total = penalty.l1 * absolute
+        if penalty.l2 != 0 or penalty.weight_decay != 0:
+            for o in range(outputs):
+                b = params[o * width + width - 1] if fit_intercept else zero
+                s = _vectors.dot(params, o * width, params, o * width, width - 1)
+                squares += s
+                all_squares += s + b * b
+        if penalty.l2 != 0:
+            total += half * penalty.l2 * squares
+        if penalty.weight_decay != 0:
+            total += half * penalty.weight_decay * all_squares
+        return loss + total
 
     def norm(self, grad, outputs):
         width = len(grad) // outputs
@@ -135,17 +164,33 @@ class Numba(NamedTuple):
             inside = inside and abs(g) <= tol
         return inside
 
+    def rests(self, grad, params, decay, tol):
+        inside = True
+        for j in range(len(grad)):
+            inside = inside and abs(grad[j] + decay * params[j]) <= tol
+        return inside
+
     def finite(self, params):
         inside = True
         for w in params:
             inside = inside and math.isfinite(w)
         return inside
 
-    def clip(self, grad, outputs, clip_norm):
-        scale = clip_norm / (self.norm(grad, outputs) + grad.dtype.type(1e-6))
-        if scale < 1:
-            for j in range(len(grad)):
-                grad[j] *= scale
+    def kept(self, penalty, params, outputs, grad, slopes, clip_norm):
+        one = grad.dtype.type(1)
+        if clip_norm == np.inf:
+            return one
+        if penalty is not None and penalty.l1 != 0:
+            self.least_slopes(penalty, params, outputs, True, False, grad, slopes)
+            norm = self.norm(slopes, outputs)
+        else:
+            norm = self.norm(grad, outputs)
+        kept = clip_norm / (norm + grad.dtype.type(1e-6))
+        return kept if kept < 1 else one
+
+    def scale(self, grad, kept):
+        for j in range(len(grad)):
+            grad[j] *= kept
 
     def numbers_of(self, numbers, step):
         return five(numbers[min(step, len(numbers)) - 1])
@@ -154,7 +199,7 @@ class Numba(NamedTuple):
         for j in range(len(params)):
             params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
 
-    def penalised_step(self, rule, penalty, params, grad, slots, outputs, fit_intercept, c):
+    def penalised_step(self, rule, penalty, kept, params, grad, slots, outputs, fit_intercept, c):
         if fit_intercept and (penalty is None or penalty.l1 == 0):
             for j in range(len(params)):
                 params[j] = optimizers.step(rule, params[j], grad[j], slots, j, c)
@@ -165,7 +210,8 @@ class Numba(NamedTuple):
             w, g, s = params[o * width : b], grad[o * width : b], slots[:, o * width : b]
             for j in range(width - 1):
                 if penalty is not None:
-                    w[j] = penalties.step(rule, w[j], g[j], s, j, c, penalty.l1, penalty.proximal)
+                    l1 = penalty.l1 * kept
+                    w[j] = penalties.step(rule, w[j], g[j], s, j, c, l1, penalty.proximal)
                 else:
                     w[j] = optimizers.step(rule, w[j], g[j], s, j, c)
             if fit_intercept:
@@ -483,7 +529,7 @@ def by_rows(
                 for o in range(outputs):
                     find_slopes(X, i, kernels.c[o, 0], slopes, o * (d + 1))
                 kernels.decay(penalty, params, outputs, fit_intercept, slopes)
-                kernels.least_slopes(penalty, params, outputs, slopes, slopes)
+                kernels.least_slopes(penalty, params, outputs, fit_intercept, True, slopes, slopes)
             steps += 1
             e = kernels.numbers_of(numbers, steps - before)
             x = X[i]
@@ -844,7 +890,7 @@ def lazily(
             for j in range(len(slopes)):
                 slopes[j] = sums[j] / size
             kernels.decay(penalty, params, outputs, fit_intercept, slopes)
-            kernels.least_slopes(penalty, params, outputs, slopes, slopes)
+            kernels.least_slopes(penalty, params, outputs, fit_intercept, True, slopes, slopes)
         e = kernels.numbers_of(numbers, steps - before)
         shrink = zero
         if l1 != 0 or l2 != 0:
@@ -1284,8 +1330,7 @@ def descend(
             _loops.descend, Threaded(problem.batch_threads), problem, state, numbers, keys, log
         )
     kernels = Numba.of(problem.rows, problem.outputs, problem.batch_size, len(log.sums))
-    free = problem.penalty.l1 == 0 and problem.penalty.l2 == 0
-    loop = _descend_freely if free else _descend
+    loop = _descend_freely if problem.penalty.free else _descend
     return _numpy.run(loop, kernels, problem, state, numbers, keys, log)
 
 
@@ -1337,9 +1382,9 @@ def minimizer(fun: Any, jac: Any, dtype: np.dtype[Any]) -> Any:
     room = np.empty((1, 1), dtype)
     kernels = Numba.of(Rows(room, room, room[0]), 1, 1)  # rows are not needed
 
-    def loop(rule, x, grad, slots, numbers, tol, bound, path, values, first):
+    def loop(rule, x, grad, slots, numbers, tol, bound, path, values, first, decay):
         return _minimize(
-            kernels, fun, jac, rule, x, grad, slots, numbers, tol, bound, path, values, first
+            kernels, fun, jac, rule, x, grad, slots, numbers, tol, bound, path, values, first, decay
         )
 
     return jitted(loop)  # not for the cache on disk, which knows no users' functions

@@ -169,11 +169,12 @@ class Numpy:
                 g[d] = co
             self.decay(penalty, params, outputs, fit_intercept, grad)
             if position == n - 1:
-                self.least_slopes(penalty, params, outputs, grad, slopes)
+                self.least_slopes(penalty, params, outputs, fit_intercept, True, grad, slopes)
             steps += 1
             self.penalised_step(
                 rule,
                 penalty,
+                X.dtype.type(1),
                 params,
                 grad,
                 slots,
@@ -198,13 +199,37 @@ class Numpy:
             g[:, -1] = 0
 
     def least_slopes(
-        self, penalty: Any, params: Array, outputs: int, grad: Array, slopes: Array
+        self,
+        penalty: Any,
+        params: Array,
+        outputs: int,
+        fit_intercept: bool,
+        decays: bool,
+        grad: Array,
+        slopes: Array,
     ) -> None:
-        """The least slopes of the objective: the gradient, where nothing is without one."""
+        """The least slopes of the objective, with the weight decay or without: the gradient, where there is one."""
         slopes[:] = grad
+        w, g = params.reshape(outputs, -1), slopes.reshape(outputs, -1)
+        if decays and penalty.weight_decay != 0:
+            trained = w.shape[1] - 1 + fit_intercept
+            g[:, :trained] += penalty.weight_decay * w[:, :trained]
         if penalty.l1 != 0:
-            w, g = params.reshape(outputs, -1)[:, :-1], slopes.reshape(outputs, -1)[:, :-1]
-            g[:] = penalties.least_slope(g, w, penalty.l1)
+            g[:, :-1] = penalties.least_slope(g[:, :-1], w[:, :-1], penalty.l1)
+
+    def objective(
+        self,
+        loss: Any,
+        penalty: Any,
+        params: Array,
+        outputs: int,
+        fit_intercept: bool,
+        room: Array,  # noqa: ARG002
+    ) -> Any:
+        """The loss with the penalties of these params; `room` is overwritten."""
+        if penalty.free:
+            return loss
+        return loss + penalty.of(params.reshape(outputs, -1), fit_intercept)
 
     def norm(self, grad: Array, outputs: int) -> Any:
         """The Euclidean norm: of each output the weights as a dot product and the intercept, the outputs in turn."""
@@ -216,15 +241,39 @@ class Numpy:
         """Whether no component is larger than tol; NaN is."""
         return all_within(grad, tol)
 
+    def rests(self, grad: Array, params: Array, decay: Any, tol: Any) -> bool:
+        """Whether no component of the gradient with that of the weight decay is larger than tol."""
+        return self.within(grad + decay * params if decay != 0 else grad, tol)
+
     def finite(self, params: Array) -> bool:
         """Whether all params are."""
         return bool(np.count_nonzero(np.isfinite(params)) == params.size)
 
-    def clip(self, grad: Array, outputs: int, clip_norm: Any) -> None:
-        """Scale the gradient down to this norm: the rule of torch.nn.utils.clip_grad_norm_."""
-        scale = clip_norm / (self.norm(grad, outputs) + elementary.like(clip_norm, 1e-6))
-        if scale < 1:
-            grad *= scale
+    def kept(
+        self,
+        penalty: Any,
+        params: Array,
+        outputs: int,
+        grad: Array,
+        slopes: Array,
+        clip_norm: Any,
+    ) -> Any:
+        """How much of the gradient is left by the rule of torch.nn.utils.clip_grad_norm_; `slopes` is room.
+
+        Its norm is that of the least slopes where there is l1.
+        """
+        one = elementary.like(clip_norm, 1.0)
+        if clip_norm == np.inf:
+            return one
+        if penalty.l1 != 0:
+            self.least_slopes(penalty, params, outputs, True, False, grad, slopes)
+            grad = slopes
+        kept = clip_norm / (self.norm(grad, outputs) + elementary.like(clip_norm, 1e-6))
+        return kept if kept < 1 else one
+
+    def scale(self, grad: Array, kept: Any) -> None:
+        """Scale the gradient down."""
+        grad *= kept
 
     def numbers_of(self, numbers: Array, step: int) -> Any:
         """The row of a step, counted from 1; the last row is for all that follow."""
@@ -243,6 +292,7 @@ class Numpy:
         self,
         rule: Any,
         penalty: Any,
+        kept: Any,
         params: Array,
         grad: Array,
         slots: Array,
@@ -250,7 +300,7 @@ class Numpy:
         fit_intercept: bool,
         c: Any,
     ) -> None:
-        """One update of the params, the weights with their penalty."""
+        """One update of the params, the weights with their penalty, of which as much is kept as of the gradient."""
         check_stopped()
         if penalty.l1 == 0 and fit_intercept:
             self.step(rule, params, grad, slots, c)
@@ -259,7 +309,7 @@ class Numpy:
         for first in range(0, len(params), width):
             j, b = slice(first, first + width - 1), slice(first + width - 1, first + width)
             params[j] = penalties.step(
-                rule, params[j], grad[j], slots, j, c, penalty.l1, penalty.proximal
+                rule, params[j], grad[j], slots, j, c, penalty.l1 * kept, penalty.proximal
             )
             if fit_intercept:
                 params[b] = optimizers.step(rule, params[b], grad[b], slots, b, c)
@@ -303,7 +353,7 @@ class Lazy:
         slopes: Array | None,
     ) -> None:
         """A step for these rows; `slopes`, if given, becomes those before it."""
-        l1, l2, _ = self.penalty
+        l1, l2 = self.penalty.l1, self.penalty.l2
         count = params.dtype.type(len(row_losses))
         outputs = len(self.firsts)
         if slopes is not None:
@@ -316,7 +366,7 @@ class Lazy:
         if slopes is not None:
             kernels, mean = Numpy(1), sums / count
             kernels.decay(self.penalty, params, outputs, fit_intercept, mean)
-            kernels.least_slopes(self.penalty, params, outputs, mean, slopes)
+            kernels.least_slopes(self.penalty, params, outputs, fit_intercept, True, mean, slopes)
         shrink = self.zero
         if l1 != 0 or l2 != 0:
             self.scale *= 1 - c[0] * l2
@@ -423,6 +473,7 @@ def run(
             numbers,
             keys,
             log.loss,
+            log.objective,
             log.grad_norm,
             log.params,
             log.sums,
