@@ -120,7 +120,8 @@ def _start(size: int, seed: np.uint64, dtype: np.dtype[Any]) -> Array:
     """Random signs times random numbers in [1/2, 1), exact in float32."""
     bits = order.mix(order.mix(np.arange(1, size + 1, dtype=np.uint64)) ^ seed)
     signs = np.where(bits & np.uint64(1), 1.0, -1.0)
-    return (signs * (0.5 + (bits >> np.uint64(41)) / np.float64(2**24))).astype(dtype)
+    start: Array = (signs * (0.5 + (bits >> np.uint64(41)) / np.float64(2**24))).astype(dtype)
+    return start
 
 
 def _hashed(v: Array) -> np.uint64:

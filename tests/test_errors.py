@@ -255,7 +255,11 @@ WRONG = [
     ({"random_state": 0}, TypeError, "argument 'random_state': in gdfast it is seed"),
     ({"verbose": 1}, TypeError, "argument 'verbose': in gdfast it is progress"),
     ({"n_jobs": 2}, TypeError, "argument 'n_jobs': in gdfast it is threads"),
-    ({"C": 1.0}, TypeError, "argument 'C': for the objective of LogisticRegression pass l2=1 / (C"),
+    (
+        {"C": 1.0},
+        TypeError,
+        "argument 'C': for the objective of LogisticRegression of n rows pass l2=1 / (C * n)",
+    ),
     ({"alpha": 0.1}, TypeError, "argument 'alpha': for the objective of SGDRegressor pass l2="),
     ({"penalty": "l2"}, TypeError, "argument 'penalty': the penalties are l1= and l2="),
     ({"momentum": 0.9}, TypeError, "argument 'momentum': pass optimizer=gdfast.SGD(momentum="),
