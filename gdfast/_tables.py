@@ -38,7 +38,7 @@ class Table:
         *,
         labels: bool = False,
     ) -> Data:
-        """Features, target, maybe of labels, and weights; by default all columns but these and pandas' index are features."""
+        """Features, target, maybe of labels, and weights; by default all other columns but that of pandas' index."""
         others = [target] if weights is None else [target, weights]
         twice = [name for name, count in Counter([*(features or []), *others]).items() if count > 1]
         if twice:
