@@ -214,7 +214,7 @@ def compared(r, o, heard):
         if heard is not None:
             v.same("calls of the callback", len(heard.results), len(o.heard))
     history = r.history
-    for name in ("lr", "loss", "grad_norm", "val_loss"):
+    for name in ("lr", "loss", "objective", "grad_norm", "val_loss"):
         got, numbers = getattr(history, name), getattr(o, name)
         v.same(f"dtype of {name}", got.dtype, v.dtype)
         v.same(f"length of {name}", len(got), 0 if numbers is None else r.n_epochs)

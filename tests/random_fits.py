@@ -230,10 +230,10 @@ def data(c, n, d, random):
     score = score + 0.5 * random.normal(size=score.shape)
     if c["loss"] == "softmax":
         k = min(max(2, n - 2), int(random.integers(2, 5)))
-        labels = np.arange(k)
+        labels = [np.arange(k), 2001.0 + np.arange(k), np.array([*"abcd"])][random.integers(3)]
         y = labels[np.argsort(np.argsort(score, axis=0), axis=0) * k // n]
     elif c["loss"] in SIGNS:
-        labels = [[0, 1], [-1, 1], [False, True]][random.integers(3)]
+        labels = [[0, 1], [-1, 1], [False, True], [3.0, 0.5], ["no", "yes"]][random.integers(5)]
         second = (score > np.median(score, axis=0)) | (score == score.max(axis=0))
         second[score.argmin(axis=0), np.arange(outputs)] = False
         y = np.array(labels)[second * 1]

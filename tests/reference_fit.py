@@ -477,12 +477,18 @@ class Objective:
     formula: Callable  # of the loss
     l1: Sampled
     l2: Sampled
+    decay: Sampled  # of the optimizer: of the intercept too
     fit_intercept: bool
 
     def __post_init__(self):
         width = self.rows.X.shape[1]
         self.penalised, self.trained = np.ones(width, int), np.ones(width, int)
         self.penalised[-1], self.trained[-1] = 0, self.fit_intercept
+
+    def penalty(self, w):
+        squares = total(w * w, axis=0)
+        terms = self.l2 / 2 * squares * self.penalised + self.decay / 2 * squares * self.trained
+        return total(self.l1 * total(abs(w), axis=0) * self.penalised + terms, axis=0)
 
     def gradient(self, w, chosen):
         """The losses of a batch, and the gradient of their mean with that of l2."""
@@ -495,6 +501,10 @@ class Objective:
         if not self.l1:
             return g
         return joined(least_slope(g[:, :-1], w[:, :-1], self.l1), g[:, -1:], axis=1)
+
+    def whole_slopes(self, g, w):
+        """The least slopes with those of the weight decay, which an optimizer adds by itself."""
+        return self.least_slopes(g + self.decay * (w * self.trained), w)
 
 
 # --- The data.
@@ -660,6 +670,7 @@ class Outcome:
 
     model: Sampled | None = None
     loss: list = field(default_factory=list)
+    objective: list = field(default_factory=list)
     val_loss: list | None = None  # None: there are no validation rows
     lr: list = field(default_factory=list)
     grad_norm: list = field(default_factory=list)
@@ -727,8 +738,8 @@ def fit(
 
     # The method.
     formula = partial(LOSSES[loss.name], **parameters_of(loss))
-    l1, l2 = map(numbers.array, (l1, l2))
-    objective = Objective(training, formula, l1, l2, fit_intercept)
+    l1, l2, decay = map(numbers.array, (l1, l2, decay_of(optimizer)))
+    objective = Objective(training, formula, l1, l2, decay, fit_intercept)
     size = n if batch_size is None else min(batch_size, n)
     rates, steps, mean = (
         Rates(optimizer, loss, numbers),
@@ -769,27 +780,29 @@ def fit(
             values, g = objective.gradient(w, order[first : first + size])
             losses.append(values)
             if first + size >= n:
-                slopes = objective.least_slopes(g, w)
+                slopes = objective.whole_slopes(g, w)
                 outcome.grad_norm.append(norm(slopes))
                 converged = batch_size is None and bool(abs(slopes) <= WIDE(tol))
                 if converged:
                     break
             kept = 1
             if clip_norm is not None:
-                kept = np.minimum(WIDE(clip_norm) / (norm(g) + WIDE(1e-6)), 1)
+                length = norm(objective.least_slopes(g, w))
+                kept = np.minimum(WIDE(clip_norm) / (length + WIDE(1e-6)), 1)
             lr = rates.at(epoch, steps.count)
-            w = steps.make(w, g * kept, lr, l1, fit_intercept)
+            w = steps.make(w, g * kept, lr, l1 * kept, fit_intercept)
             mean.add(w, steps.count)
 
         a.now = epoch + 1
         outcome.n_steps = steps.count
         outcome.loss.append(total(joined(*losses)[:, 0], axis=0) / n)
+        outcome.objective.append(outcome.loss[-1] + objective.penalty(before if size == n else w))
         outcome.trace.append(scaling.back(w))
         if not (outcome.loss[-1] <= bound and np.isfinite(w)):
             outcome.stop_reason, outcome.model = "divergence", scaling.back(before)
             break
         judged = scaling.back(before) if size == n and not average else model()
-        measure = outcome.loss[-1]
+        measure = outcome.objective[-1]
         if held_out is not None:
             judged = model()
             measure = held_out.mean_loss(formula, judged)
@@ -808,7 +821,8 @@ def fit(
         break
 
     if outcome.model is None:
-        best = watched is not None and watched.best is not None and outcome.stop_reason != "tol"
+        reached = outcome.stop_reason == "tol" and held_out is None
+        best = watched is not None and watched.best is not None and not reached
         outcome.model = watched.best if best else model()
     outcome.settled, outcome.undecided = a.undecided or (epochs + 1, None)
     return outcome
