@@ -156,7 +156,8 @@ def fit(
         The penalties of w; b has none. Zeros that come from l1 are exact. Optimizers other than plain SGD follow the
         least slope of the objective and stop at 0 before they cross it (Andrew and Gao 2007).
     sample_weight : array-like (n,), optional
-        Not negative; scaled to mean 1. A batch still divides by its number of rows.
+        Not negative; scaled to mean 1. A batch still divides by its number of rows. A row of weight 0 is in no sum, and
+        nothing in it overflows; where there are some, X is copied.
     standardize : bool, default False
         Train on columns of mean 0 (if an intercept is fitted) and standard deviation 1. The result is for X as it was
         given; rates, gradient norms and penalties are those of the training. Sparse columns are scaled, not centred.
@@ -427,6 +428,7 @@ def begin(
     rows, dtype, outputs = len(data.y), data.y.dtype, targets.outputs
     options.check_representable(dtype)
     largest = float(np.finfo(dtype).max)
+    data = _neutral(data)
     scaling = None
     if options.standardized:
         scaling = Scaling.of(data, center=options.fit_intercept)
@@ -549,6 +551,15 @@ def finish(run: Run, options: Options) -> FitResult:
             penalised = ", penalties included" if after > 0 else ""
             warn(f"the loss rose from {first + before:.3g} to {end:.3g}{penalised}: {run.advice()}")
     return result
+
+
+def _neutral(data: Rows) -> Rows:
+    """The rows, those of weight 0 filled with others, once they are known to be finite."""
+    if data.weights.all():
+        return data
+    check_numbers(data.y, "y")
+    check_finite(data.X, "X")
+    return data.zero_weights_filled(data.row_that_counts())
 
 
 def _needs_loss(options: Options) -> bool:
@@ -738,7 +749,8 @@ def split(
     drawn = np.zeros(n, bool)
     drawn[chosen] = True
     kept = data.take(~drawn, f"{weights_name} of the training rows")
-    return kept, data.take(drawn, f"{weights_name} of the validation rows")
+    held_out = data.take(drawn, f"{weights_name} of the validation rows")
+    return kept, held_out.zero_weights_filled(held_out.row_that_counts())
 
 
 def _drawn(strata: Array, weighs: Array, count: int, fraction: float) -> Array:

@@ -4,6 +4,7 @@ A pass over the stream regroups the blocks, so that the kernels see the sums of 
 whole, and for the full batch subtrees that are whole (`gdfast.order`). So where a block ends is in no bit of a result.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -272,11 +273,12 @@ class Stream(Rows):
     scaling: Scaling | None
     heaviest: float  # of the weights as they are given
     mean: float | None  # of the weights divided by the heaviest, when it is known
+    counts: Rows | None  # a row in place of those of weight 0, if there are such
 
     @classmethod
     def of(cls, source: Source, loss: Loss) -> Self:
-        """Go through the blocks once to check them, and once more if they have weights."""
-        n, heaviest = 0, 0.0
+        """Go through the blocks once to check them, once more if they have weights, and again if some are 0."""
+        n, heaviest, lightest = 0, 0.0, math.inf
         labels = Labels(loss)
         X: Any = None
         for k, X, y, s in source:
@@ -288,6 +290,7 @@ class Stream(Rows):
                     given = as_vector(s, "sample_weight", rows, np.dtype(np.float64))
                     as_weights(np.append(given, 1.0), rows + 1, given.dtype)  # a block may weigh 0
                     heaviest = max(heaviest, float(given.max()))
+                    lightest = min(lightest, float(given.min()))
             n += rows
         if X is None:
             raise ValueError("blocks has no rows: it needs at least one")
@@ -302,19 +305,24 @@ class Stream(Rows):
             read_only(np.ones(1), X.dtype),
         )
         stream.source, stream.targets, stream.untargeted = source, targets, False
-        stream.scaling = None
+        stream.scaling = stream.counts = None
         stream.weighted, stream.heaviest, stream.mean = s is not None, heaviest, None
         if stream.weighted:
             if heaviest == 0:
                 raise ValueError("sample_weight is zero in every row: at least one row must count")
             sums = [order.block_sums(part.weights[:, None]) for part in stream.parts()]
             stream.mean = order.tree(np.concatenate(sums))[0] / np.float64(n)
+            if X.dtype.type(lightest / heaviest / stream.mean) == 0:
+                found = [part.row_that_counts() for part in stream.parts()]
+                rows_found = [row for row in found if row is not None]
+                stream.counts = stream._joined(rows_found).row_that_counts()
         return stream
 
     def without_targets(self) -> Self:
         """The same rows, with a single target of 0."""
         rows = self._replace(y=self.y[:, :1])
-        vars(rows).update(vars(self), untargeted=True)
+        counts = None if self.counts is None else self.counts.without_targets()
+        vars(rows).update(vars(self), untargeted=True, counts=counts)
         return rows
 
     def standardized(self, scaling: Scaling) -> Self:
@@ -380,8 +388,10 @@ class Stream(Rows):
                 else:
                     target = self.targets.encode(y, "y", rows, dtype)
                 weights = self.weights if s is None else self._weights(s, rows)
-            X = matrix if self.scaling is None else self.scaling.standardized(matrix)
-            yield Rows(X, target, weights)
+            block = Rows(matrix, target, weights)
+            if self.counts is not None:
+                block = block.zero_weights_filled(self.counts)
+            yield block if self.scaling is None else block.standardized(self.scaling)
         if seen != total:
             raise ValueError(
                 f"blocks has {'more' if seen > total else seen} rows in a later pass, and had {total} in the first"

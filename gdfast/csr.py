@@ -62,6 +62,22 @@ class Csr(NamedTuple):
                 indices[part] = self.indices[source]
         return Csr(read_only(data), read_only(indices), read_only(indptr), self.features)
 
+    def filled(self, chosen: NDArray[np.bool_], row: "Csr | None") -> "Csr":
+        """A copy with this row, or an empty one, in place of each row where the mask is True."""
+        lengths = np.diff(self.indptr)
+        inside = np.empty(0, self.dtype) if row is None else row.data
+        columns = np.empty(0, np.int32) if row is None else row.indices
+        kept = np.repeat(~chosen, lengths)
+        lengths[chosen] = len(inside)
+        indptr = np.zeros(len(self.indptr), np.int64)
+        np.cumsum(lengths, out=indptr[1:])
+        old = np.repeat(~chosen, lengths)
+        data, indices = np.empty(indptr[-1], self.dtype), np.empty(indptr[-1], np.int32)
+        count = np.count_nonzero(chosen)
+        data[old], data[~old] = self.data[kept], np.tile(inside, count)
+        indices[old], indices[~old] = self.indices[kept], np.tile(columns, count)
+        return Csr(read_only(data), read_only(indices), read_only(indptr), self.features)
+
     def part(self, rows: slice) -> "Csr":
         """Consecutive rows, without a copy of their entries."""
         ptr = self.indptr[rows.start : rows.stop + 1]

@@ -52,6 +52,35 @@ class Rows(NamedTuple):
         p = engine.predict(self.X, outputs, params, threads)
         return engine.mean_loss(loss, p, self.y, self.weights)
 
+    def row_that_counts(self) -> "Rows | None":
+        """The first row whose weight is not 0, or of sparse ones the first of the shortest; None if all weigh 0."""
+        counted = np.flatnonzero(self.weights)
+        if not counted.size:
+            return None
+        if isinstance(self.X, Csr):
+            at = counted[[np.argmin(np.diff(self.X.indptr)[counted])]]
+            return Rows(self.X.take(at), self.y[at], self.weights[at])
+        at = counted[:1]
+        return Rows(self.X[at], self.y[at], self.weights[at])
+
+    def zero_weights_filled(self, row: "Rows | None") -> "Rows":
+        """The rows, those of weight 0 as copies of this row; as zeros, where there is none.
+
+        A weight of 0 takes back no loss that overflows. The loss of a row that counts overflows in no fit that goes on.
+        """
+        zero = self.weights == 0
+        if not zero.any():
+            return self
+        y = self.y.copy()
+        y[zero] = 0 if row is None else row.y[0]
+        if isinstance(self.X, Csr):
+            X: Any = self.X.filled(zero, None if row is None else row.X)
+        else:
+            X = self.X.copy()
+            X[zero] = 0 if row is None else row.X[0]
+            X = read_only(X)
+        return self._replace(X=X, y=read_only(y))
+
     def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Rows":
         """The chosen rows, their weights scaled to mean 1 among them."""
         X = self.X.take(chosen) if isinstance(self.X, Csr) else as_matrix(self.X[chosen])

@@ -99,6 +99,7 @@ on_bowl = partial(gd.minimize, bowl, [2.0, 1.0], jac=bowl_der, lr=0.1)
 jit_bowl, jit_bowl_der = njit(bowl), njit(bowl_der)
 jit_himmelblau, jit_himmelblau_der = njit(himmelblau), njit(himmelblau_der)
 jit_himmelblau_both = njit(himmelblau_both)
+jit_quadratic, jit_quadratic_der = njit(quadratic), njit(quadratic_der)
 
 
 def bits(r):
@@ -345,6 +346,23 @@ def test_no_step_is_made_where_none_is_wanted(functions):
     for options in ({"tol": 4.0}, {"tol": 4, "maxiter": 0}):
         r = still(**options)
         assert (r.nit, r.status, r.success, r.x.tolist()) == (0, 0, True, [2, 1])
+
+
+@pytest.mark.parametrize("functions", ["python", "jit"])
+@pytest.mark.parametrize(
+    "optimizer", [gd.SGD(0.1, weight_decay=0.5), gd.ASGD(0.1, lambd=0.5, alpha=0.0)], ids=str
+)
+def test_tol_is_of_the_gradient_with_the_weight_decay(backend, functions, optimizer):
+    """The minimum of the function with the penalty; f and its gradient are still those of the function."""
+    fun, jac = quadratic, quadratic_der
+    if functions == "jit":
+        fun, jac = jit_quadratic, jit_quadratic_der
+    x0 = [0.0, 7.0, 1.0]
+    r = gd.minimize(fun, x0, jac=jac, optimizer=optimizer, tol=1e-9, maxiter=900, backend=backend)
+    assert (r.success, r.status) == (True, 0)
+    np.testing.assert_allclose(r.x, CURVATURES * CENTRE / (CURVATURES + 0.5), rtol=1e-7)
+    np.testing.assert_allclose(r.jac, quadratic_der(r.x))
+    assert r.nit < 400
 
 
 def test_maxiter_is_spent():
