@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,13 +136,14 @@ def fit(
     lr : float, schedule or "auto", optional
         The rate, or a record of `gdfast.schedules`; replaces that of the optimizer. By default that of the record, and
         for a name its default, which is ``"auto"`` for ``"sgd"``. ``"auto"``, for SGD and ASGD, is 1 / L for the full
-        batch, L being the largest curvature of the mean loss (by power iteration), or less with
-        Nesterov's momentum or dampening; and otherwise 1 / R, R being the largest curvature of a single row, or
-        (1 - m)^2 / (2 R) with momentum m. l2 and weight decay add to L and R. Where the loss has a kink, the rate of
-        step t is f / (G^2 R sqrt(t)), with f the loss at the start, G its steepest slope and R the largest squared
-        norm of a row. For ``"poisson"``, whose curvature has no bound, L is R times the most that the mean of exp(p)
-        can be where the loss is no larger than at the start, and an epoch of batches shares that rate among its steps.
-        No fit with it diverges.
+        batch, L being the largest curvature of the mean loss (by power iteration), or less with Nesterov's momentum or
+        dampening; and otherwise 1 / R, R being the largest curvature of a single row, or (1 - m)^2 / (2 R) with
+        momentum m. l2 and weight decay add to L and R. Where the loss has a kink, the rate after t steps is f / (G^2 R
+        sqrt(1 + t / t0)), with f the loss at the start, G its steepest slope, R the largest squared norm of a row, or
+        for the full batch the largest eigenvalue of the mean of x x', and t0 = R, or 1 without an intercept. For
+        ``"poisson"``, whose curvature has no bound, L is R times the most that the mean of exp(p) can be where the loss
+        is no larger than at the start, and an epoch of batches shares that rate among its steps. No fit with it
+        diverges.
     batch_size : int, optional
         Rows per step; the last batch of an epoch may be smaller. 1 is per-sample, None the full batch.
     epochs : int, default 100
@@ -353,8 +355,8 @@ def partial(
     X have the bits of one fit, if the rate is not "auto" and there are no weights.
 
     - The weights of the rows are taken as they are: scaled in each call, they would not count between calls.
-    - "auto" is, after t steps, the least of the rates found for the rows of the calls so far over (t + 1)^0.25, or over
-      sqrt(t + 1) where the loss has a kink: a constant rate would fit each part of the rows to its end.
+    - "auto" is, after t steps, the least of the rates found for the rows of the calls so far over (t + 1)^0.25: a
+      constant rate would fit each part of the rows to its end. Where the loss has a kink, it falls as in a fit.
     - Where the optimizer, the loss or the averaging is another one than before, or initial weights are given, what the
       optimizer remembers begins anew, and the schedule goes on; that of a schedule which depends on the losses begins
       anew where the schedule is another one.
@@ -476,13 +478,11 @@ def begin(
     else:
         state = before.state()
     schedule = _schedule(engine, problem, record, reference + problem.penalty_of(state.params))
-    auto = math.inf if before is None else before.auto
+    auto = None if before is None else before.auto
     if isinstance(record.lr, str):
         assert isinstance(schedule, Constant | InverseScaling)
-        auto = min(schedule.lr, auto)
-        if before is not None:
-            power = ONLINE_POWER if isinstance(schedule, Constant) else schedule.power
-            schedule = InverseScaling(auto, power=power)
+        auto = _slower(schedule, auto)
+        schedule = schedule if before is None else auto
     pace = _rates.Pace(
         record,
         schedule,
@@ -560,6 +560,15 @@ def _neutral(data: Rows) -> Rows:
     check_numbers(data.y, "y")
     check_finite(data.X, "X")
     return data.zero_weights_filled(data.row_that_counts())
+
+
+def _slower(found: Constant | InverseScaling, before: InverseScaling | None) -> InverseScaling:
+    """The rates of ``lr="auto"`` in calls with a part of the rows each, from those found now and before."""
+    if isinstance(found, Constant):
+        found = InverseScaling(found.lr, power=ONLINE_POWER)
+    if before is None:
+        return found
+    return replace(found, lr=min(found.lr, before.lr), t0=max(found.t0, before.t0))
 
 
 def _needs_loss(options: Options) -> bool:

@@ -172,9 +172,12 @@ def auto(
 
     1 / curvature, or less where momentum asks for it. Without a bound of the curvature:
 
-    - A loss of bounded slope G changes by at most G^2 E lr in a step, with E as `_extent` has it. So steps of
-      f / (G^2 E sqrt(t)), Polyak's with 0 as the least loss, raise the loss f of the start by at most 2 f sqrt(T) after
-      T of them.
+    - A loss of bounded slope G has steps of f / (G^2 E), with f that of the start and E as `_extent` has it: Polyak's
+      with 0 as the least loss. They fall with the root of t once T0 of them are made. The intercept alone, whose column
+      is 1, has to go f / G to bring the loss to 0, and the best steps for that distance are f / (G^2 sqrt(E t)): so T0
+      is E, or 1 without an intercept. Momentum m makes steps 1 / (1 - m) times as long, and the rate is less by it. The
+      squared distance from the start grows by at most 2 lr f + (lr G)^2 E in a step, and so the loss rises by at most f
+      sqrt(3 T) in T of them.
     - poisson: exp(p) - y p >= exp(p) / 2 + y - y log 2y, so where f is no larger than at the start, the mean of exp(p)
       is at most M = 2 f + 2 mean(y log 2y - y), and the curvature R M. The full batch stays there at the rate
       (1 - m) / (R M) with momentum m: a step d makes f + (m / (2 lr)) d.d no larger (Polyak 1964, the heavy ball's
@@ -200,9 +203,14 @@ def auto(
     # What a rate is multiplied with, a row's weight or l1 at each of the steps of an epoch, must not overflow.
     most = largest / (4 * len(problem.rows.y) * max(1.0, problem.penalty.l1))
     if loss.curvature is None and loss.steepness is not None:
+        if problem.full_batch:
+            factor *= 1 - problem.rule._asdict().get("momentum", 0.0)
         bound = loss.steepness**2 * problem.outputs * extent
         first = min(factor * (reference or 1.0) / bound, most) if bound else 1.0
-        return InverseScaling(min(first, factor / decay) if decay else first, power=0.5)
+        if decay:
+            first = min(first, factor / decay)
+        t0 = max(1.0, extent) if problem.fit_intercept and reference else 1.0
+        return InverseScaling(first, power=0.5, t0=t0)
     if loss.curvature is None:
         curvature = extent * _most_mean(problem, reference)
         if problem.full_batch:

@@ -28,7 +28,7 @@ from gdfast.problem import (
     useful_threads,
 )
 from gdfast.results import FitResult, History, StopReason, frozen
-from gdfast.schedules import Schedule
+from gdfast.schedules import InverseScaling, Schedule
 from gdfast.targets import Coding
 
 # A loss has diverged when it is this many times that of the start.
@@ -74,7 +74,7 @@ class Continued(NamedTuple):
     epochs: int
     schedule: Schedule | None
     heard: Any  # the state of this schedule, where it depends on the losses
-    auto: float  # the least rate that lr="auto" has found; inf: none yet
+    auto: InverseScaling | None  # the slowest rates that lr="auto" has found so far
     reference: float  # the loss by which divergence is judged
     sound: Array  # the latest params whose loss was not above the reference
 
@@ -100,7 +100,7 @@ class Continued(NamedTuple):
             epochs=0,
             schedule=None,
             heard=None,
-            auto=math.inf,
+            auto=None,
             reference=0.0,
             sound=params,
         )
@@ -111,7 +111,7 @@ class Continued(NamedTuple):
         """The state for a run with these options, which begins at these params, if there are any."""
         state, same_loss = self, targets.loss == self.targets.loss
         if not (same_loss and optimizer.stability == self.optimizer.stability):
-            state = state._replace(auto=math.inf)
+            state = state._replace(auto=None)
         if not same_loss:
             state = state._replace(targets=targets, reference=0.0)
         rule = optimizer.rule
@@ -159,7 +159,7 @@ class Run:
     seconds: Array
     traced: bool
     reference: float  # the loss by which divergence is judged
-    auto: float  # the least rate that lr="auto" has found; inf: none
+    auto: InverseScaling | None  # the slowest rates that lr="auto" has found so far
     sound: Array | None  # of a run that continues others: their latest sound params
     done: int = 0
 
@@ -364,7 +364,7 @@ class Run:
             epochs=self.pace.epochs_before + self.done,
             schedule=self.pace.schedule,
             heard=self.pace.heard,
-            auto=self.auto if self.scaling is None else math.inf,
+            auto=self.auto if self.scaling is None else None,
             reference=self.reference,
             sound=sound,
         )

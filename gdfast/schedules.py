@@ -346,7 +346,7 @@ class Warmup(OpenLoop):
 
 @dataclass(frozen=True)
 class InverseScaling(OpenLoop):
-    """lr / (t + 1)^power.
+    """lr / (t / t0 + 1)^power.
 
     Parameters
     ----------
@@ -356,6 +356,8 @@ class InverseScaling(OpenLoop):
         How fast the rate falls.
     per : {"epoch", "step"}, default "step"
         What t counts.
+    t0 : float, default 1
+        Up to about this t the rate hardly falls.
 
     Raises
     ------
@@ -376,13 +378,14 @@ class InverseScaling(OpenLoop):
     lr: float
     power: float = 0.25
     per: str = "step"
+    t0: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self, lr=True, power=False)
+        _check(self, lr=True, power=False, t0=True)
         _check_per(self)
 
     def _rates(self, t: Array) -> Array:
-        rates: Array = self.lr / power(t + 1.0, self.power)
+        rates: Array = self.lr / power(t / self.t0 + 1.0, self.power)
         return rates
 
 

@@ -547,7 +547,7 @@ class GDRegressor(RegressorMixin, _GD):  # type: ignore[misc]
 
         A rate for all rows would fit each call's rows to the end. So with ``lr="auto"``, the default for ``"sgd"``, the
         t-th step has the least rate that was found for the rows of a call so far, divided by t^0.25, as
-        ``SGDRegressor`` divides its eta0; for a loss with a kink it falls with the root of t, as in `fit`.
+        ``SGDRegressor`` divides its eta0; for a loss with a kink it falls as in `fit`.
 
         Parameters
         ----------

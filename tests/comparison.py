@@ -14,6 +14,7 @@ import numpy as np
 
 import gdfast as gd
 import reference_fit
+from gdfast import _backends, _fit
 from rounding import WIDE, Arithmetic, Sampled, total
 
 FACTOR = 40.0  # times the spread of the samples
@@ -21,6 +22,7 @@ FLOOR = 8.0  # units in the last place that are never too many
 LIMIT = 1e4  # times the unit in the last place: the spread of the weights from which on nothing can be told
 AUTO = 2e-3  # how much lower the curvature may be that is found than it is
 
+OPTIONS = inspect.signature(_fit.checked).parameters
 # The defaults of `gdfast.fit`, without those that must not change a result.
 DEFAULTS = {
     name: argument.default
@@ -75,6 +77,19 @@ def held_out(y, loss, seed, fraction):
     return (r.coef.reshape(-1, n) == 0).all(axis=0)
 
 
+def prepared(X, y, arguments):
+    """The fit before its first epoch, of which the rates of "auto" are taken as they are."""
+    options = {name: arguments[name] for name in OPTIONS if name in arguments}
+    data = ("sample_weight", "coef_init", "intercept_init", "validation")
+    return _fit.prepared(
+        _backends.find(None),
+        _fit.checked(**options),
+        X,
+        y,
+        **{name: arguments.get(name) for name in data},
+    )
+
+
 # --- Both fits.
 
 
@@ -103,9 +118,10 @@ def fitted(X, y, **arguments):
 def expected(X, y, r, *, seed_of_rounding=0, **arguments):
     """The outcome of the reference for the arguments of `gdfast.fit` that led to the result r."""
     given = {**DEFAULTS, **arguments}
-    sparse = hasattr(X, "toarray")
+    given_X, sparse = X, hasattr(X, "toarray")
     X = X.toarray() if sparse else np.asarray(X)
     y, n, epochs = np.asarray(y), len(X), given["epochs"]
+    asked = dict(given)
     draws, shuffled = given.pop("seed"), given.pop("shuffle") and given["batch_size"] is not None
     if isinstance(given["validation"], float):
         given["validation"] = held_out(y, r.loss, draws, given["validation"])
@@ -113,8 +129,9 @@ def expected(X, y, r, *, seed_of_rounding=0, **arguments):
     visited = orders(n, draws, epochs) if shuffled and epochs else [np.arange(n)] * epochs
     optimizer, kinked = r.optimizer, r.loss.name in reference_fit.KINKED
     if optimizer.lr == "auto":
-        first = float(r.history.lr[0]) if len(r.history.lr) else 1.0
-        lr = gd.schedules.InverseScaling(first, power=0.5) if kinked else first
+        lr = float(r.history.lr[0]) if len(r.history.lr) else 1.0
+        if kinked:
+            lr = prepared(given_X, y, asked).pace.schedule
         optimizer = replace(optimizer, lr=lr)
     callback = given.pop("callback")
     for name in ("X", "y", "lr", "trace"):

@@ -296,7 +296,7 @@ def rate(schedule, t, loss, numbers):
         case "Cosine":
             return s.lr_min + (s.lr - s.lr_min) * (1 + np.cos(PI * WIDE(t) / s.total)) / 2
         case "InverseScaling":
-            return s.lr / numbers.array(t + 1) ** s.power
+            return s.lr / (WIDE(t) / s.t0 + 1) ** s.power
         case "Optimal":
             t0 = optimal_t0(s.l2, loss) if s.t0 is None else s.t0
             return 1 / (s.l2 * (t0 + t))

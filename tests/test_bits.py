@@ -173,6 +173,7 @@ ARGUMENTS = {
     "every": COUNTS,
     "total": COUNTS,
     "length": COUNTS,
+    "t0": st.sampled_from([1.0, 50.0]),
     "patience": COUNTS,
     "cooldown": COUNTS,
     "lr": RATES,

@@ -518,6 +518,19 @@ def test_the_auto_rate_is_one_over_the_curvature(backend, loss):
         assert gd.fit(X, y, **options).history.lr[0] == pytest.approx(1 / curvature, rel=off)
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_auto_rate_of_a_loss_with_a_kink(fit_intercept):
+    """f / (G^2 R sqrt(1 + t / R)), for the largest squared norm R of a row; with no intercept the root is of 1 + t."""
+    r = gd.fit(
+        X, y, loss=gd.losses.Quantile(0.3), batch_size=4, epochs=3, fit_intercept=fit_intercept
+    )
+    longest = (X**2).sum(axis=1).max() + fit_intercept
+    f = np.where(y > 0, 0.3 * y, -0.7 * y).mean()
+    t = np.array([0, 5, 10])
+    expected = f / (0.49 * longest * np.sqrt(1 + t / (longest if fit_intercept else 1)))
+    np.testing.assert_allclose(r.history.lr, expected, rtol=1e-12)
+
+
 def test_a_loss_by_scikit_learns_name(backend):
     digests = {
         gd.fit(X, y > 0, loss=name, epochs=2, backend=backend).digest

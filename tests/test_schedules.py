@@ -197,6 +197,7 @@ WRONG = [
     (lambda: S.Warmup(S.Constant(0.1), 3, start_factor=0), "start_factor=0 must be"),
     (lambda: S.Warmup(Mine(), 3), "schedule=Mine() is no schedule of gdfast"),
     (lambda: S.InverseScaling(0.1, power=-0.5), "power=-0.5 must be"),
+    (lambda: S.InverseScaling(0.1, t0=0), "t0=0 must be"),
     (lambda: S.Optimal(0.0), "l2=0.0 must be"),
     (lambda: S.Optimal(0.1).rates(np.arange(2)), "give t0"),
     (lambda: S.Optimal(0.1, t0=0), "t0=0 must be"),
@@ -222,3 +223,8 @@ WRONG = [
 def test_wrong_arguments(make, message):
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         make()
+
+
+def test_inverse_scaling_begins_to_fall_at_t0():
+    rates = S.InverseScaling(3.0, power=0.5, t0=20.0).rates([0, 60, 160, 300])
+    np.testing.assert_allclose(rates, [3.0, 1.5, 1.0, 0.75], rtol=1e-14)
