@@ -54,7 +54,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
     std::optional<std::conditional_t<Matrix::sparse, Lazy<T>, PerSample<T>>> fused;
     if constexpr (Matrix::sparse) {
         if (options.fused) {
-            fused.emplace(penalty, shape);
+            fused.emplace(options, state);
         }
     } else if (per_sample != nullptr) {
         fused.emplace(data, loss, *per_sample, penalty, shape);
@@ -72,7 +72,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
         Status status = Status::ran;
         if (fused) {
             if constexpr (Matrix::sparse) {
-                fused->epoch(data, loss, rule, upcoming, options.batch_size, state, numbers, epoch_loss, slopes.data());
+                fused->epoch(data, loss, rule, upcoming, state, numbers, epoch_loss, slopes.data());
             } else {
                 for (index first = 0; first < n;) {
                     const index count = std::min(epoch_loss.left_in_block(first), n - first);

@@ -140,21 +140,25 @@ std::tuple<index, index, int> descend_arrays(
     const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss, const Fields &loss_fields,
     const std::string &rule, const Fields &rule_fields, index outputs, bool fit_intercept, index batch_size, double l1,
     double l2, bool proximal, double weight_decay, bool fused, double clip_norm, double tol, double bound,
-    index threads, Array<T> params, Array<T> slots, Array<double> total, index averages_after, Array<T> start,
+    index threads, Array<T> params, Array<T> slots, Array<double> total, index averages_after, Array<T> scales,
+    Array<T> seen, Array<std::int32_t> since, Array<double> tables, Array<std::int64_t> period, Array<T> start,
     index steps, const Array<T> &numbers, const Array<std::uint64_t> &keys, Array<T> losses, Array<T> objectives,
-    Array<T> grad_norms, Array<T> traced, Array<T> loss_sums, index offset) {
+    Array<T> grad_norms, Array<T> traced, Array<T> loss_sums, index offset, index to_come) {
     const auto data = data_of(X, y, weights);
     const auto loss_ = Formulas<T>::loss(loss, loss_fields);
     const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal, T(weight_decay)},
-                             fused,      threads};
+                             fused,      threads,      to_come};
+    const Pending<T> pending{scales.mutable_data(), data_or_null(seen), data_or_null(since),  data_or_null(tables),
+                             tables.shape(0),       tables.shape(1),    period.mutable_data()};
     State<T> state{params.mutable_data(),
                    data_or_null(slots),
                    data_or_null(total),
                    start.mutable_data(),
                    Shape::dense(outputs, data.X.d, fit_intercept),
                    averages_after,
-                   steps};
+                   steps,
+                   pending};
     if (numbers.shape(1) > step_numbers) {
         throw std::invalid_argument("a step has more numbers than the kernels have room for");
     }

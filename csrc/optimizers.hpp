@@ -7,6 +7,8 @@
 #include "table.hpp"
 
 #include <cmath>
+#include <type_traits>
+#include <utility>
 
 namespace gdfast {
 
@@ -31,7 +33,8 @@ T mixed(T old, T recent, T keep, T take) {
     return keep * old + take * recent;
 }
 
-// s[k * stride] is the parameter's k-th state, c the numbers of the step.
+// s[k * stride] is the parameter's k-th state, c the numbers of the step. A rule that coasts has `factors`, `drift` and
+// `fade`, which say what a gradient of 0 does.
 template <class T>
 struct SGD {
     static constexpr const char *name = "sgd";
@@ -48,6 +51,10 @@ struct SGD {
         }
         return w - c[0] * g;
     }
+
+    std::pair<T, T> factors() const { return {T(1), momentum}; }
+    T drift(const T *s, index) const { return nesterov ? momentum * s[0] : s[0]; }
+    void fade(T *s, index, T, T way) const { s[0] = way * s[0]; }
 };
 
 template <class T>
@@ -91,6 +98,14 @@ struct RMSprop {
         }
         return w - c[0] * d;
     }
+
+    std::pair<T, T> factors() const { return {alpha, momentum}; }
+    T drift(const T *s, index stride) const { return s[2 * stride]; }
+    void fade(T *s, index stride, T kept, T way) const {
+        s[0] = kept * s[0];
+        s[stride] = kept * s[stride];
+        s[2 * stride] = way * s[2 * stride];
+    }
 };
 
 template <class T>
@@ -107,6 +122,13 @@ struct Adadelta {
         const T delta = std::sqrt(s[stride] + eps) / std::sqrt(s[0] + eps) * g;
         s[stride] = mixed(s[stride], delta * delta, rho, take);
         return w - c[0] * delta;
+    }
+
+    std::pair<T, T> factors() const { return {rho, T(0)}; }
+    T drift(const T *, index) const { return 0; }
+    void fade(T *s, index stride, T kept, T) const {
+        s[0] = kept * s[0];
+        s[stride] = kept * s[stride];
     }
 };
 
@@ -135,6 +157,23 @@ struct Adam {
             s[2 * stride] = v;
         }
         return w - c[0] * m / (std::sqrt(v) + c[1]);
+    }
+};
+
+template <class T>
+struct SparseAdam {
+    static constexpr const char *name = "sparseadam";
+    T take1, take2, eps;
+
+    explicit SparseAdam(const double *rule) : take1(T(rule[0])), take2(T(rule[1])), eps(T(rule[2])) {}
+
+    T step(T w, T g, T *s, index stride, const T *c) const {
+        const bool moves = g != 0;
+        const T m = averaged(s[0], g, take1);
+        const T v = averaged(s[stride], g * g, take2);
+        s[0] = moves ? m : s[0];
+        s[stride] = moves ? v : s[stride];
+        return moves ? w - c[0] * m / (std::sqrt(v) + eps) : w;
     }
 };
 
@@ -262,8 +301,13 @@ struct Lion {
     }
 };
 
+template <class Rule, class = void>
+constexpr bool coasts = false;
+template <class Rule>
+constexpr bool coasts<Rule, std::void_t<decltype(&Rule::drift)>> = true;
+
 template <class T>
-using Rules = Table<SGD<T>, Adagrad<T>, RMSprop<T>, Adadelta<T>, Adam<T>, Adamax<T>, NAdam<T>, RAdam<T>, Rprop<T>,
-                    ASGD<T>, Lion<T>>;
+using Rules = Table<SGD<T>, Adagrad<T>, RMSprop<T>, Adadelta<T>, Adam<T>, SparseAdam<T>, Adamax<T>, NAdam<T>, RAdam<T>,
+                    Rprop<T>, ASGD<T>, Lion<T>>;
 
 } // namespace gdfast

@@ -4,9 +4,19 @@
 #include "optimizers.hpp"
 #include "training.hpp"
 
+#include <array>
 #include <type_traits>
+#include <utility>
 
 namespace gdfast {
+
+// What a column at rest goes through, by its states as they were: its weight moves by `moved` times the drift, and so
+// many iterates add up to `counted` times the weight less `path` times the drift.
+template <class T>
+struct Coasting {
+    double counted, path;
+    T moved, kept, way; // and the powers of the factors by which the states fade
+};
 
 template <class T>
 class RuleKernels {
@@ -19,6 +29,12 @@ public:
     // A step of these params alone.
     virtual void step_of(State<T> &state, const index *which, index count, const T *g,
                          const std::array<T, step_numbers> &c) const = 0;
+
+    // The factors by which states fade in a step with a gradient of 0.
+    virtual std::pair<double, double> factors() const = 0;
+
+    // Brings the params of these columns up to date.
+    virtual void coast(State<T> &state, const index *columns, index count, const Coasting<T> *by) const = 0;
 
     // The rule itself where it is a step along the gradient, for which there are loops per sample. Its bits are those
     // of batches of one row: these sum from +0.0, so a gradient of -0.0 becomes +0.0, but no w that is not -0.0 itself
@@ -53,6 +69,31 @@ public:
         for (index at = 0; at < count; ++at) {
             const index j = which[at];
             state.params[j] = rule_.step(state.params[j], g[j], state.slots + j, size, c.data());
+        }
+    }
+
+    std::pair<double, double> factors() const override {
+        if constexpr (coasts<Rule<T>>) {
+            return rule_.factors();
+        }
+        return {1, 1};
+    }
+
+    void coast(State<T> &state, const index *columns, index count, const Coasting<T> *by) const override {
+        if constexpr (coasts<Rule<T>>) {
+            const index size = state.shape.size();
+            for (index at = 0; at < count; ++at) {
+                const Coasting<T> c = by[at];
+                for (index j = columns[at]; j < size; j += state.shape.stride) {
+                    T *const s = state.slots + j;
+                    const T drift = rule_.drift(s, size);
+                    if (state.total != nullptr) {
+                        state.total[j] += c.counted * state.params[j] - c.path * drift;
+                    }
+                    state.params[j] = state.params[j] - c.moved * drift;
+                    rule_.fade(s, size, c.kept, c.way);
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <vector>
 
 namespace gdfast {
@@ -30,6 +31,21 @@ struct Data {
     Targets<typename Matrix::Number> targets;
 };
 
+// What the fused steps on sparse rows put off from one step to the next. gdfast/problem.py says what it is.
+template <class T>
+struct Pending {
+    T *scales;            // (2,)
+    T *seen;              // (size,), or null
+    std::int32_t *since;  // (d,), or null
+    double *tables;       // (tables, steps)
+    index count, steps;   // of the tables
+    std::int64_t *period; // (2,)
+
+    double *table(index k) const { return tables + k * steps; }
+    bool shrinks() const { return count == 3; }
+    bool coasts() const { return count == 4; }
+};
+
 // What a training run changes. `total` is null where no average is asked for.
 template <class T>
 struct State {
@@ -40,6 +56,7 @@ struct State {
     Shape shape;
     index averages_after;
     index steps;
+    Pending<T> pending = {};
 
     bool averages() const { return total != nullptr && steps > averages_after; }
 
@@ -102,6 +119,7 @@ struct Options {
     Penalty<T> penalty;
     bool fused; // the steps may be made row by row, or where the rows are sparse, only on what they hold
     index threads;
+    index to_come; // rows of the epoch that come after these
 };
 
 // Where each epoch is written down. `params` is null where it is not traced.

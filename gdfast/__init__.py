@@ -26,6 +26,7 @@ from gdfast.optimizers import (
     RAdam,
     RMSprop,
     Rprop,
+    SparseAdam,
 )
 from gdfast.results import FitResult, History, MinimizeResult, load
 
@@ -58,6 +59,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "Stepper",
     "backends",
     "compare",

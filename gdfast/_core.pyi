@@ -39,6 +39,11 @@ def descend(
     slots: _Array,
     total: _Array,
     averages_after: int,
+    scales: _Array,
+    seen: _Array,
+    since: _Array,
+    tables: _Array,
+    period: _Array,
     start: _Array,
     steps: int,
     numbers: _Array,
@@ -49,6 +54,7 @@ def descend(
     traced: _Array,
     loss_sums: _Array,
     offset: int,
+    to_come: int,
 ) -> tuple[int, int, int]: ...
 def sum(
     X: _Matrix,

@@ -34,7 +34,7 @@ from gdfast.matrices import (
 )
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
-from gdfast.problem import Array, Log, Problem, State, fresh_slots
+from gdfast.problem import Array, Log, Pending, Problem, State, fresh_slots
 from gdfast.results import FitResult
 from gdfast.schedules import Constant, InverseScaling, OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
@@ -118,8 +118,10 @@ def fit(
     X : array-like or scipy sparse (n, d)
         The rows. float32 and float64 keep their dtype and are computed in it; integers become float64. A pandas
         frame with a sparse column is sparse rows. Sparse rows
-        stay sparse: with SGD without momentum, and with Adagrad without penalties, a step costs no more than the
-        nonzeros of its batch; what the other optimizers remember changes for all d weights, and so their steps cost d.
+        stay sparse: with SGD, Adagrad, RMSprop, Adadelta and SparseAdam a step of a batch costs no more than its
+        nonzeros, averages and clipping included, and an epoch some passes over the d weights. A step costs d where it
+        moves all weights: with other optimizers, with weight decay, with l1 or l2 unless by SGD without momentum and
+        without clip_norm, and for the full batch.
     y : array-like (n,) or (n, k)
         The targets: numbers; counts for ``"poisson"``; for the losses of classes labels, which are numbers, text or
         booleans: of two kinds for those of two classes. The distinct labels, sorted, are the classes; of two, the
@@ -131,8 +133,9 @@ def fit(
         classes ``"logistic"`` (or ``"log_loss"``), ``"hinge"``, ``"squared_hinge"``, ``"modified_huber"``,
         ``"perceptron"``; for several ``"softmax"``.
     optimizer : str or record, default "sgd"
-        ``"sgd"``, ``"adagrad"``, ``"rmsprop"``, ``"adadelta"``, ``"adam"``, ``"adamw"``, ``"adamax"``, ``"nadam"``,
-        ``"radam"``, ``"rprop"`` (full batch only), ``"asgd"``, ``"lion"``, or a record such as ``gd.Adam(lr=0.01)``.
+        ``"sgd"``, ``"adagrad"``, ``"rmsprop"``, ``"adadelta"``, ``"adam"``, ``"adamw"``, ``"sparseadam"``,
+        ``"adamax"``, ``"nadam"``, ``"radam"``, ``"rprop"`` (full batch only), ``"asgd"``, ``"lion"``, or a record such
+        as ``gd.Adam(lr=0.01)``.
     lr : float, schedule or "auto", optional
         The rate, or a record of `gdfast.schedules`; replaces that of the optimizer. By default that of the record, and
         for a name its default, which is ``"auto"`` for ``"sgd"``. ``"auto"``, for SGD and ASGD, is 1 / L for the full
@@ -493,8 +496,11 @@ def begin(
         steps_before=state.steps,
         skipped=0 if before is None else before.skipped,
     )
-    if options.batch_size is not None and options.clip_norm == math.inf:
-        problem = problem._replace(fused=_fused(problem, record, pace, options.averaged, epochs))
+    if options.batch_size is not None:
+        problem = problem._replace(fused=_fused(problem, record, pace, epochs))
+    state.pending = Pending.of(
+        problem, pace.steps_an_epoch, averaged=options.averaged, coasting=record.coasts
+    )
     if epochs == 0:
         check_finite(data.X, "X")
         if held_out is not None:
@@ -688,18 +694,18 @@ def _schedule(
     return schedule
 
 
-def _fused(
-    problem: Problem, record: Optimizer, pace: _rates.Pace, averaged: bool, epochs: int
-) -> bool:
+def _fused(problem: Problem, record: Optimizer, pace: _rates.Pace, epochs: int) -> bool:
     """Whether the steps of batches may be made as they are cheapest: row by row, or on the columns of sparse rows."""
+    clips = problem.clip_norm < math.inf
     if not isinstance(problem.rows.X, Csr):
-        return problem.batch_size == 1
+        return problem.batch_size == 1 and not clips
+    if problem.full_batch:  # what an epoch writes down goes through all columns, too
+        return False
     penalty = problem.penalty
-    return (
-        record.rests_at_zero
-        and not averaged
-        and (penalty.free or (penalty.proximal and penalty.l2 * pace.highest(epochs) < 0.5))
-    )
+    if penalty.l1 == 0 and penalty.l2 == 0:
+        return record.rests_at_zero or record.coasts
+    gentle = penalty.l2 * pace.highest(epochs) < 0.5
+    return record.rests_at_zero and penalty.proximal and not clips and gentle
 
 
 def split(

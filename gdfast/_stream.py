@@ -450,8 +450,6 @@ class Streaming:
         self, problem: Problem, state: State, numbers: Array, keys: Array, log: Log
     ) -> tuple[int, int]:
         """Run len(keys) epochs, or fewer; return how many, and why they ended."""
-        if problem.fused and isinstance(problem.rows.X, Csr) and not problem.penalty.free:
-            return _numpy.run(_loops.descend, Lazily(1), problem, state, numbers, keys, log)
         if problem.full_batch:
             kernels = FullBatch(self, problem._replace(fused=False))
             return _numpy.run(_loops.descend, kernels, kernels.problem, state, numbers, keys, log)
@@ -485,6 +483,7 @@ class Streaming:
                 batch_size=min(size, len(part.y)),
                 bound=np.inf,  # of the mean loss of the epoch
                 threads=threads,
+                to_come=len(problem.rows.y) - end,
             )
             sums = log.sums[first : -(-end // order.BLOCK)]
             here = Log(
@@ -585,54 +584,6 @@ class FullBatch(_numpy.Numpy):
         params, grad = arguments[6:8]
         grad[:], self.lost = self.engine.total(self.problem, params)
         grad /= grad.dtype.type(len(self.problem.rows.y))
-
-
-class Lazily(_numpy.Numpy):
-    """Steps that make the penalties of most weights up later, from the first row of an epoch to the last."""
-
-    def fused_epoch(
-        self,
-        rows: Any,
-        loss: Any,
-        rule: Any,
-        penalty: Any,
-        visits: Array,  # noqa: ARG002
-        batch_size: int,
-        outputs: int,
-        fit_intercept: bool,
-        params: Array,
-        slots: Array,
-        total: Array,  # noqa: ARG002
-        averages_after: int,  # noqa: ARG002
-        steps: int,
-        numbers: Array,
-        before: int,
-        epoch_loss: Array,
-        offset: int,
-        slopes: Array,
-    ) -> int:
-        """An epoch whose steps cost no more than their rows. `slopes` becomes those before the last step."""
-        lazy = _numpy.Lazy(penalty, outputs, params)
-        position, end = offset, offset + len(rows.y)
-        for part in rows.parts(whole_batches(batch_size)):
-            for first in range(0, len(part.y), batch_size):
-                batch = _numpy.take(part, slice(first, first + batch_size))
-                visited = epoch_loss[position : position + len(batch.y)]
-                position += len(batch.y)
-                steps += 1
-                lazy.step(
-                    batch,
-                    loss,
-                    rule,
-                    fit_intercept,
-                    params,
-                    slots,
-                    self.numbers_of(numbers, steps - before),
-                    visited,
-                    slopes if position == end else None,
-                )
-        lazy.catch_up(params)
-        return steps
 
 
 def whole_batches(size: int) -> int:

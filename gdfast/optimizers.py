@@ -126,6 +126,14 @@ class Optimizer(ABC):
         return weight_decay
 
     @property
+    def coasts(self) -> bool:
+        """Whether a gradient of 0 only multiplies the states by constants, and moves the parameter along one of them.
+
+        The rule then has ``factors``, ``drift`` and ``fade``, and ``c[0]`` is the rate.
+        """
+        return False
+
+    @property
     def averages_after(self) -> int:
         """The step after which `fit`'s average of the iterates begins."""
         return 0
@@ -215,6 +223,15 @@ class SGDRule(NamedTuple):
     def plain(self) -> bool:
         return self.momentum == 0 and self.weight_decay == 0
 
+    def factors(self) -> tuple[Any, Any]:
+        return like(self.momentum, 1.0), self.momentum
+
+    def drift(self, s: Any, j: Any) -> Any:
+        return self.momentum * s[0, j] if self.nesterov else s[0, j]
+
+    def fade(self, s: Any, j: Any, kept: Any, momentum: Any) -> None:
+        s[0, j] = momentum * s[0, j]
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -286,6 +303,10 @@ class SGD(Optimizer):
     @property
     def rests_at_zero(self) -> bool:
         return self.momentum == 0 and self.weight_decay == 0
+
+    @property
+    def coasts(self) -> bool:
+        return self.momentum != 0 and self.weight_decay == 0
 
     @property
     def rule(self) -> SGDRule:
@@ -454,6 +475,17 @@ class RMSpropRule(NamedTuple):
             s[2, j] = d
         return w - c[0] * d
 
+    def factors(self) -> tuple[Any, Any]:
+        return self.alpha, self.momentum
+
+    def drift(self, s: Any, j: Any) -> Any:
+        return s[2, j]
+
+    def fade(self, s: Any, j: Any, kept: Any, momentum: Any) -> None:
+        s[0, j] = kept * s[0, j]
+        s[1, j] = kept * s[1, j]
+        s[2, j] = momentum * s[2, j]
+
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
@@ -522,6 +554,10 @@ class RMSprop(Optimizer):
         )
 
     @property
+    def coasts(self) -> bool:
+        return self.weight_decay == 0 and self.eps > 0
+
+    @property
     def rule(self) -> RMSpropRule:
         return RMSpropRule(
             self.alpha, 1 - self.alpha, self.eps, self.weight_decay, self.momentum, self.centered
@@ -550,6 +586,16 @@ class AdadeltaRule(NamedTuple):
         delta = np.sqrt(s[1, j] + self.eps) / np.sqrt(s[0, j] + self.eps) * g
         s[1, j] = mixed(s[1, j], delta * delta, self.rho, self.take)
         return w - c[0] * delta
+
+    def factors(self) -> tuple[Any, Any]:
+        return self.rho, like(self.rho, 0.0)
+
+    def drift(self, s: Any, j: Any) -> Any:
+        return like(s[0, j], 0.0)
+
+    def fade(self, s: Any, j: Any, kept: Any, momentum: Any) -> None:
+        s[0, j] = kept * s[0, j]
+        s[1, j] = kept * s[1, j]
 
 
 @dataclass(frozen=True)
@@ -600,6 +646,10 @@ class Adadelta(Optimizer):
 
     def __post_init__(self) -> None:
         _check(self, rho=BELOW_ONE, eps=POSITIVE, weight_decay=NOT_NEGATIVE)
+
+    @property
+    def coasts(self) -> bool:
+        return self.weight_decay == 0
 
     @property
     def rule(self) -> AdadeltaRule:
@@ -745,6 +795,95 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
     decoupled: ClassVar[bool] = True
+
+
+class SparseAdamRule(NamedTuple):
+    """The numbers of SparseAdam. c: rate sqrt(1 - b2^t) / (1 - b1^t)."""
+
+    take1: float
+    take2: float
+    eps: float
+
+    @property
+    def name(self) -> str:
+        return "sparseadam"
+
+    @property
+    def initial(self) -> tuple[float, ...]:
+        return (0.0, 0.0)
+
+    def step(self, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
+        moves = g != 0
+        m = averaged(s[0, j], g, self.take1)
+        v = averaged(s[1, j], g * g, self.take2)
+        s[0, j] = where(moves, m, s[0, j])
+        s[1, j] = where(moves, v, s[1, j])
+        return where(moves, w - c[0] * m / (np.sqrt(v) + self.eps), w)
+
+
+@dataclass(frozen=True)
+class SparseAdam(Optimizer):
+    """SparseAdam: Adam that leaves a weight alone, and what is remembered of it, in a step whose gradient it has not.
+
+    With g the gradient of the batch, at step t = 1, 2, ..., for each weight where g is not 0::
+
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g^2
+        w = w - lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)
+
+    So on sparse rows a step costs no more than the nonzeros of its batch, where one of `Adam` moves all weights. The
+    result is the same for dense rows: it is the gradient that counts, not what is stored.
+
+    Parameters
+    ----------
+    lr : float or schedule, default 1e-3
+        The rate: about how far a step moves a weight whose gradient is not 0.
+    betas : (float, float), default (0.9, 0.999)
+        How much of the moving averages m and v is kept, in [0, 1).
+    eps : float, default 1e-8
+        Added to the root, against a division by 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or lr is ``"auto"``.
+    TypeError
+        If an argument is of the wrong type.
+
+    References
+    ----------
+    The rule of ``torch.optim.SparseAdam``, with the weights whose gradient is not 0 for those that a sparse gradient
+    stores. The two differ in a step whose rows hold a column and have a gradient of 0 there, as rows that `"hinge"` is
+    content with: torch's moving averages then move. Unlike in `Adam`, eps is added before the correction of v.
+
+    Examples
+    --------
+    >>> import gdfast as gd
+    >>> r = gd.fit([[1.0], [2.0]], [1.0, 3.0], optimizer=gd.SparseAdam(lr=0.1), epochs=500)
+    >>> r.coef.round(2), round(r.intercept, 2)
+    (array([2.]), -1.0)
+    """
+
+    lr: Rate = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check_betas(self)
+        _check(self, eps=NOT_NEGATIVE)
+
+    @property
+    def rests_at_zero(self) -> bool:
+        return True
+
+    @property
+    def rule(self) -> SparseAdamRule:
+        b1, b2 = self.betas
+        return SparseAdamRule(1 - b1, 1 - b2, self.eps)
+
+    def numbers(self, rate: Array, t: Array) -> tuple[Array, ...]:
+        first, second = _corrections(self.betas, t)
+        return (rate * np.sqrt(second) / first,)
 
 
 class AdamaxRule(NamedTuple):
@@ -1354,6 +1493,7 @@ TABLE: dict[str, type[Optimizer]] = {
         Adadelta,
         Adam,
         AdamW,
+        SparseAdam,
         Adamax,
         NAdam,
         RAdam,
@@ -1417,6 +1557,21 @@ def from_dict(values: dict[str, Any]) -> Optimizer:
 def step(self: Rule, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
     """``self.step(...)``: the name by which numba finds the formula of a record's type."""
     return self.step(w, g, s, j, c)
+
+
+def factors(self: Any) -> Any:
+    """By how much a step with a gradient of 0 multiplies moving averages, and the state that moves the parameter."""
+    return self.factors()
+
+
+def drift(self: Any, s: Any, j: Any) -> Any:
+    """What moves the parameters j where their gradient is 0: a rate times it, and then times the second factor."""
+    return self.drift(s, j)
+
+
+def fade(self: Any, s: Any, j: Any, kept: Any, momentum: Any) -> Any:
+    """Multiply the states of the parameters j by powers of the factors."""
+    return self.fade(s, j, kept, momentum)
 
 
 def plain(self: Any) -> bool:

@@ -28,6 +28,24 @@ x_i.w + (b - y_i), a_i is k lr_i s_i, d_i is row i's prediction as found in turn
 
 These are the steps one after the other, up to rounding; what a step waits for is a number and not a whole dot product.
 
+*Steps on sparse rows* in batches, where a weight without a gradient rests or coasts (`gdfast.optimizers.Optimizer`) or
+is shrunk by the penalties, touch the columns that their rows hold, and the intercepts. The norm that clips a gradient
+is that of these columns, in the order in which the rows of the batch first hold them. A column that step a touched last
+and step b touches next is brought up to date before step b:
+
+- shrunk by l1 and l2, once for all steps, as `gdfast._backends._numpy.Lazy` says;
+- an average, and rules that coast, by what is to come after steps a and b of a period, in float64. Where u moves the
+  weight by rates r_i and fades by f at each step, with W_i = f (r_(i+1) + W_(i+1)) and A_i = f (r_(i+1) n_(i+1) +
+  A_(i+1)), n_i being how many iterates are still to be counted from step i on, the weight moves by
+  (W_a - f^k W_(b-1)) u with k = b - 1 - a, and the sum of the iterates by
+  n w - (A_a - (W_a - f^(k+1) W_b) n_b - f^(k+1) A_b) u, with n of them counted. Where the weight is
+  s_i sign(w) (|w| - (t_i - t_a)), with S_i = s_i + S_(i+1) and T_i = T_(i+1) + (t_(i+1) - t_i) S_(i+1), that sum has
+  |w| (S_a - S_e) - ((T_a - T_e) - (t_e - t_a) S_e), e being b or the first step after which nothing is left of w.
+
+Periods follow each other from the start of an epoch. One has at most as many steps as there are columns (at least
+BLOCK), or fewer where the scale of the weights falls below 2^-20 within it; the last step of an epoch is one of its
+own. At its end all columns are brought up to date. So where the blocks of a stream end is in no bit.
+
 *Shuffle*: position i of an epoch visits row ``visit(i)``, a bijection of 0..n-1: a Feistel network of ROUNDS rounds on
 pairs of a left and a right half, i = left 2^bits + right. In turn a half is scrambled, with the round's key, to 32
 bits. Of the right one's, the high 16 times the number of left halves, shifted down by 16, is added to the left half,

@@ -1,12 +1,13 @@
 """What a backend is given and what it fills in: the only things that pass between `fit` and a backend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import order
+from gdfast.csr import Csr
 from gdfast.losses import Loss
 from gdfast.matrices import Rows
 from gdfast.optimizers import Rule
@@ -35,6 +36,7 @@ class Problem(NamedTuple):
     bound: float  # a loss above it has diverged
     averages_after: int  # the step after which the sum of the iterates begins
     threads: int  # at most
+    to_come: int = 0  # rows of the epoch that come after these, in a stream
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -59,6 +61,49 @@ class Problem(NamedTuple):
         return 0.0 if self.penalty.free else float(self.penalty.of(models, self.fit_intercept))
 
 
+class Pending(NamedTuple):
+    """What fused steps on sparse rows put off, as `gdfast._backends._numpy.Lazy` says; empty where there is nothing.
+
+    It passes from call to call, so that an epoch may come in parts. At the end of an epoch nothing is put off.
+    """
+
+    scales: Array  # (2,): the scale of the weights, and the shift of all of them by l1
+    seen: Array  # (size,), with l1: how much of the shift each weight has seen
+    since: Array  # (d,) int32, with averages or states that fade: the last step of the period to touch a column
+    tables: (
+        Array  # (tables, steps + 2) float64: what the steps of the period do to a column at rest
+    )
+    period: Array  # (2,) int64: the steps before the period, and how many it has
+
+    @classmethod
+    def of(
+        cls, problem: Problem, steps_an_epoch: int, *, averaged: bool, coasting: bool
+    ) -> "Pending":
+        """Room for what is put off, before the first step."""
+        l1, l2 = problem.penalty.l1, problem.penalty.l2
+        d = problem.rows.X.shape[1]
+        fused = problem.fused and isinstance(problem.rows.X, Csr)
+        waits = fused and (averaged or coasting)
+        tables = 0
+        if waits and coasting:
+            tables = 4
+        elif waits and (l1 != 0 or l2 != 0):
+            tables = 3
+        steps = min(longest_period(d), steps_an_epoch) if tables else -2
+        return cls(
+            np.array([1, 0], problem.dtype),
+            np.zeros(problem.outputs * (d + 1) if fused and l1 != 0 else 0, problem.dtype),
+            np.zeros(d if waits else 0, np.int32),
+            np.zeros((tables, steps + 2)),
+            np.zeros(2, np.int64),
+        )
+
+
+def longest_period(features: int) -> int:
+    """The most steps that a column waits for: as many as make up for the price of going through all columns."""
+    return max(features, order.BLOCK)
+
+
 @dataclass
 class State:
     """What a fit carries from epoch to epoch."""
@@ -68,6 +113,7 @@ class State:
     total: Array  # (size,) in float64, the sum of the iterates, or (0,) for no average
     start: Array  # (size,), params before the last epoch
     steps: int = 0
+    pending: Pending = field(init=False)
 
 
 class Log(NamedTuple):

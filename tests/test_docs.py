@@ -28,6 +28,12 @@ def test_what_is_public_says_what_it_is(name):
     assert len(getattr(gd, name).__doc__) > 30
 
 
+def test_the_page_on_sparse_rows():
+    text = (ROOT / "docs" / "sparse.md").read_text("utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "sparse.md", "exec"), {})
+
+
 def test_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = re.findall(

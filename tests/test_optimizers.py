@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import gdfast as gd
 from gdfast import optimizers, order
@@ -118,6 +119,67 @@ def test_average_of_asgd_begins_after_t0(backend):
         np.testing.assert_allclose(averaged.coef, expected, rtol=1e-14)
     for t0 in (7, 8, 9, 1e6):
         assert np.array_equal(asgd(t0, average=True).coef, last.coef)
+
+
+# torch.optim.SparseAdam on the rows of `sparse_rows`, in turn and squared errors: of a step, the gradient holds the
+# columns in which its rows are not 0, and the intercept. torch 2.13, in float64.
+SPARSE_ADAM = [
+    (
+        {},
+        {"batch_size": 1, "epochs": 5},
+        [
+            0.02114251064579367,
+            -0.017948371269240024,
+            -0.014967316641126964,
+            0.036793565910797625,
+            -0.0019537075556194765,
+            -0.0006536106411544143,
+            0.0033644816659549473,
+        ],
+    ),
+    (
+        {"lr": 0.05},
+        {"batch_size": 3, "epochs": 20},
+        [
+            1.8852897263832171,
+            -1.4808964809429401,
+            -1.5057893334756902,
+            2.0761633006710016,
+            0.8524285667539088,
+            0.14846741041178996,
+            -0.05367290652441064,
+        ],
+    ),
+    (
+        {"lr": 0.1, "betas": (0.5, 0.8), "eps": 0.01},
+        {"batch_size": 5, "epochs": 20},
+        [
+            1.3737279893739065,
+            -1.788028235654833,
+            -1.3071687648074957,
+            2.44848693861237,
+            0.5871496807154412,
+            0.8474676173707036,
+            -0.12673916967788923,
+        ],
+    ),
+]
+
+
+def sparse_rows():
+    i, j = np.arange(12)[:, None], np.arange(6)
+    stored = (i + 1) * (j + 2) % 5 < 2
+    X = np.where(stored, ((i * i * (j + 2) + i + j) % 13 - 6) / 4, 0.0)
+    return X, X @ [1.5, -2.0, 0.5, 3.0, 1.0, 0.0] + (i[:, 0] ** 3 % 7 - 3) / 4
+
+
+@pytest.mark.parametrize(("arguments", "options", "expected"), SPARSE_ADAM)
+def test_sparse_adam_is_that_of_torch(backend, arguments, options, expected):
+    X, y = sparse_rows()
+    for rows in (X, scipy.sparse.csr_array(X)):
+        optimizer = gd.SparseAdam(**arguments)
+        r = gd.fit(rows, y, optimizer=optimizer, shuffle=False, backend=backend, **options)
+        np.testing.assert_allclose(np.append(r.coef, r.intercept), expected, rtol=1e-12)
 
 
 def test_rprop_needs_all_rows(backend):

@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 import gdfast as gd
-from gdfast import _backends, losses, schedules
-from gdfast._backends import _cpp
+from gdfast import _backends, losses, optimizers, schedules
+from gdfast._backends import _cpp, _numpy
 
 FASTEST = next(iter(_backends.TABLE))  # the bits are the same
 
@@ -89,8 +89,25 @@ OPTIONS = {
     "Adagrad and penalties": {"optimizer": gd.Adagrad(0.1), "l1": 0.01, "l2": 0.1},
     "weight decay": {"optimizer": gd.SGD(0.02, weight_decay=0.1), "l2": 0.1},
     "average": {"average": True},
+    "average and l1": {"average": True, "l1": 0.02},
+    "average and l2": {"average": True, "l2": 0.3},
     "average and penalties": {"average": True, "l1": 0.01, "l2": 0.1},
-    "clip_norm": {"clip_norm": 0.3, "l2": 0.1},
+    "average of Adagrad": {"optimizer": gd.Adagrad(0.1), "average": True},
+    "average of momentum": {
+        "optimizer": gd.SGD(schedules.InverseScaling(0.003, 0.5), momentum=0.9, nesterov=True),
+        "average": True,
+    },
+    "average, RMSprop": {
+        "optimizer": gd.RMSprop(0.01, momentum=0.8, centered=True),
+        "average": True,
+    },
+    "clip_norm": {"clip_norm": 0.3},
+    "clip_norm and l2": {"clip_norm": 0.3, "l2": 0.1},
+    "clip_norm and average": {
+        "clip_norm": 0.3,
+        "average": True,
+        "optimizer": gd.SGD(0.01, momentum=0.9, dampening=0.5),
+    },
     "no intercept": {"fit_intercept": False, "l1": 0.01, "l2": 0.1},
     "standardize": {"fit_intercept": False, "standardize": True, "l1": 0.01, "lr": 0.002},
     "trace": {"trace": "coef", "l1": 0.01},
@@ -114,11 +131,12 @@ def test_sparse_is_dense(loss, batch_size, weighted):
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["rmsprop", "adadelta", "adamw", "adamax", "nadam", "radam", "lion", "asgd"]
+    "optimizer",
+    ["rmsprop", "adadelta", "adamw", "sparseadam", "adamax", "nadam", "radam", "lion", "asgd"],
 )
 @pytest.mark.parametrize("batch_size", [1, 7, None])
 def test_every_optimizer(optimizer, batch_size):
-    for penalty in ({}, {"l1": 0.01, "l2": 0.1}):
+    for penalty in ({}, {"l1": 0.01, "l2": 0.1}, {"average": True}, {"clip_norm": 0.1}):
         compared(
             rows(),
             targets("logistic"),
@@ -225,8 +243,216 @@ def test_steps_of_rows_are_those_of_dense_rows(loss, optimizer, intercept):
         np.testing.assert_allclose(got.history.loss, dense.history.loss, **close)
 
 
+# What is put off, in all its kinds.
+PUT_OFF = {
+    "average": {"optimizer": gd.SGD(0.02), "average": True},
+    "average of clipped steps": {"optimizer": gd.SGD(0.02), "average": True, "clip_norm": 0.3},
+    "average, l2": {"optimizer": gd.SGD(0.02), "average": True, "l2": 0.3},
+    "average, strong l2": {"optimizer": gd.SGD(0.02), "average": True, "l2": 10.0},
+    "average, l1": {"optimizer": gd.SGD(0.02), "average": True, "l1": 0.001},
+    "average, l1 and l2": {
+        "optimizer": gd.SGD(schedules.InverseScaling(0.05, 0.3, per="step")),
+        "average": True,
+        "l1": 0.001,
+        "l2": 0.5,
+    },
+    "momentum": {"optimizer": gd.SGD(0.003, momentum=0.9), "average": True},
+    "dampening": {"optimizer": gd.SGD(0.003, momentum=0.99, dampening=0.7), "average": True},
+    "Nesterov": {
+        "optimizer": gd.SGD(schedules.Cosine(0.003, 6000, per="step"), 0.9, nesterov=True),
+        "average": True,
+    },
+    "RMSprop": {"optimizer": gd.RMSprop(0.002), "average": True},
+    "RMSprop with all": {
+        "optimizer": gd.RMSprop(0.002, alpha=0.9, momentum=0.8, centered=True),
+        "average": True,
+    },
+    "Adadelta": {"optimizer": gd.Adadelta(rho=0.8), "average": True},
+    "Adagrad": {"optimizer": gd.Adagrad(0.02), "average": True},
+    "SparseAdam": {"optimizer": gd.SparseAdam(0.01), "average": True},
+}
+
+
+def rare_columns(n=3000, d=40, dtype="float64"):
+    """Column j has an entry in a row of 2 + j j / 2, on average: some wait for a thousand steps."""
+    random = np.random.default_rng(0)
+    X = random.standard_normal((n, d)) * (random.random((n, d)) < 1 / (2 + np.arange(d) ** 2 / 2))
+    X[[5, n // 2], d - 1] = 1
+    return sp.csr_array(X.astype(dtype)), X[:, :7].sum(axis=1) + random.standard_normal(n)
+
+
+@pytest.mark.parametrize("name", PUT_OFF)
+def test_columns_that_wait_for_many_steps(name):
+    """Through several periods, and with weights that l1 takes to 0 meanwhile."""
+    for dtype, tolerance in ("float64", 2e-12), ("float32", 1e-4):
+        X, y = rare_columns(dtype=dtype)
+        start = np.linspace(-2, 2, 40)
+        for batch_size in (1, 3):
+            common = {"batch_size": batch_size, "epochs": 2, "coef_init": start, "loss": "huber"}
+            compared(X, y, tolerance, **common, **PUT_OFF[name])
+
+
+def eager(X, y, optimizer, l1=0.0, l2=0.0, clip_norm=np.inf, average=False, coef_init=None):
+    """A fit of half squared errors of single rows in turn, as it is written: all weights in all steps."""
+    w, b, total, t = coef_init.copy(), 0.0, np.zeros(X.shape[1] + 1), 0
+    s = np.zeros((3, X.shape[1] + 1))
+    lr = optimizer.lr
+    for _ in range(2):
+        for x, target in zip(X, y, strict=True):
+            t += 1
+            rate = lr if isinstance(lr, float) else lr.rates(np.array([t - 1]))[0]
+            r = x @ w + b - target
+            g = np.append(r * x + l2 * w, r)
+            norm = np.sqrt((g * g).sum())
+            g *= min(1.0, clip_norm / (norm + 1e-6))
+            if isinstance(optimizer, gd.SGD) and optimizer.momentum:
+                s[0] = optimizer.momentum * s[0] + (1 if t == 1 else 1 - optimizer.dampening) * g
+                g = g + optimizer.momentum * s[0] if optimizer.nesterov else s[0]
+            elif isinstance(optimizer, gd.RMSprop):
+                s[0] = optimizer.alpha * s[0] + (1 - optimizer.alpha) * g * g
+                s[1] = optimizer.alpha * s[1] + (1 - optimizer.alpha) * g
+                v = s[0] - s[1] ** 2 if optimizer.centered else s[0]
+                s[2] = optimizer.momentum * s[2] + g / (np.sqrt(v) + optimizer.eps)
+                g = s[2]
+            elif isinstance(optimizer, gd.Adadelta):
+                s[0] = optimizer.rho * s[0] + (1 - optimizer.rho) * g * g
+                g = np.sqrt((s[1] + optimizer.eps) / (s[0] + optimizer.eps)) * g
+                s[1] = optimizer.rho * s[1] + (1 - optimizer.rho) * g * g
+            elif isinstance(optimizer, gd.Adagrad):
+                s[0] += g * g
+                g = g / (np.sqrt(s[0]) + optimizer.eps)
+            elif isinstance(optimizer, gd.SparseAdam):
+                (b1, b2), moves = optimizer.betas, g != 0
+                s[0, moves] = b1 * s[0, moves] + (1 - b1) * g[moves]
+                s[1, moves] = b2 * s[1, moves] + (1 - b2) * g[moves] ** 2
+                step = np.sqrt(1 - b2**t) / (1 - b1**t) * s[0] / (np.sqrt(s[1]) + optimizer.eps)
+                g = np.where(moves, step, 0)
+            w, b = w - rate * g[:-1], b - rate * g[-1]
+            w = np.sign(w) * np.maximum(abs(w) - rate * l1, 0)
+            total += np.append(w, b)
+    return total / t if average else np.append(w, b)
+
+
+@pytest.mark.parametrize("name", PUT_OFF)
+def test_what_is_put_off_is_what_all_steps_make(name):
+    X, y = rare_columns(n=900)
+    y[::7] *= 3
+    for average in (False, True):
+        options = PUT_OFF[name] | {"average": average, "coef_init": np.linspace(-2, 2, 40)}
+        r = gd.fit(
+            X,
+            y,
+            loss="half_squared_error",
+            batch_size=1,
+            epochs=2,
+            shuffle=False,
+            backend=FASTEST,
+            **options,
+        )
+        np.testing.assert_allclose(
+            np.append(r.coef, r.intercept), eager(X.toarray(), y, **options), rtol=1e-9, atol=1e-11
+        )
+
+
+def test_averages_are_those_of_scikit_learn():
+    from sklearn.linear_model import SGDRegressor
+
+    X, y = rare_columns()
+    for alpha in (0.0, 0.01):
+        common = {"fit_intercept": False, "shuffle": False}
+        peer = SGDRegressor(
+            penalty="l2",
+            alpha=alpha,
+            learning_rate="constant",
+            eta0=0.01,
+            average=True,
+            max_iter=3,
+            tol=None,
+            **common,
+        )
+        peer.fit(sp.csr_matrix(X), y)
+        options = {"loss": "half_squared_error", "lr": 0.01, "l2": alpha, "average": True}
+        r = gd.fit(X, y, batch_size=1, epochs=3, backend=FASTEST, **options, **common)
+        np.testing.assert_allclose(r.coef, peer.coef_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", PUT_OFF)
+def test_an_average_changes_no_step(name):
+    X, y = rare_columns()
+    for batch_size in (1, 3):
+        common = {"batch_size": batch_size, "epochs": 2, "backend": FASTEST}
+        with_average, without = (
+            gd.fit(X, y, **common, **PUT_OFF[name] | {"average": average})
+            for average in (True, False)
+        )
+        assert with_average.history.loss.tobytes() == without.history.loss.tobytes()
+
+
+@pytest.mark.parametrize("name", PUT_OFF)
+def test_blocks_of_a_stream_change_no_bit(name):
+    X, y = rare_columns()
+    for batch_size in (1, 7):
+        common = {"batch_size": batch_size, "epochs": 2, "backend": FASTEST, **PUT_OFF[name]}
+        whole = gd.fit(X, y, shuffle=False, **common)
+        for size in (1000, 257):
+            blocks = [(X[k : k + size], y[k : k + size]) for k in range(0, 3000, size)]
+            assert gd.fit_stream(blocks, **common).digest == whole.digest
+
+
+TOUCHED = {
+    **{name: (options, True) for name, options in PUT_OFF.items()},
+    "l1 and l2": ({"lr": 0.02, "l1": 0.001, "l2": 0.1}, True),
+    "clip_norm": ({"lr": 0.02, "clip_norm": 0.3}, True),
+    "Adam": ({"optimizer": "adam"}, False),
+    "weight decay": ({"optimizer": gd.SGD(0.02, weight_decay=0.1)}, False),
+    "momentum and l2": ({"optimizer": gd.SGD(0.02, momentum=0.5), "l2": 0.1}, False),
+    "clip_norm and l2": ({"lr": 0.02, "l2": 0.1, "clip_norm": 0.3}, False),
+    "full batch": ({"lr": 0.02, "batch_size": None}, False),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHED)
+def test_what_a_step_touches(name, monkeypatch):
+    """The weights that the rule moves or that are brought up to date: the nonzeros, and all a few times an epoch.
+
+    As docs/sparse.md says. Counted where numpy does it; all backends do the same.
+    """
+    options, few = TOUCHED[name]
+    n, d, stored = 300, 5000, 4
+    random = np.random.default_rng(0)
+    indices = np.sort(random.integers(0, d, (n, stored)) // stored * stored + np.arange(stored))
+    X = sp.csr_array((np.ones(n * stored), indices.ravel(), np.arange(0, n * stored + 1, stored)))
+    X.resize(n, d)
+    touched = 0
+
+    def counting(function, place):
+        def count(*arguments):
+            nonlocal touched
+            touched += np.size(arguments[place])
+            return function(*arguments)
+
+        return count
+
+    monkeypatch.setattr(optimizers, "step", counting(optimizers.step, 1))
+    monkeypatch.setattr(_numpy.Lazy, "bring", counting(_numpy.Lazy.bring, 1))
+    batch_size = options.get("batch_size", 2)
+    common = {"epochs": 1, "backend": "numpy", "loss": "logistic"}
+    gd.fit(X, np.arange(n) % 2, **common, **options | {"batch_size": batch_size})
+    steps = n // (batch_size or n)
+    passes = 5 if "strong" in name else 3  # its scale is gone after 62 steps
+    assert touched <= 2 * X.nnz + steps + passes * d if few else touched >= steps * d
+
+
 SELECTION = [
     ("logistic", gd.SGD(0.05), {}),
+    ("logistic", gd.SGD(0.05), {"average": True}),
+    ("logistic", gd.SGD(0.05), {"average": True, "l1": 0.01, "l2": 0.3}),
+    ("logistic", gd.SGD(0.05), {"average": True, "clip_norm": 0.1}),
+    ("logistic", gd.SGD(0.05, momentum=0.9, nesterov=True), {"average": True}),
+    ("logistic", gd.RMSprop(0.01, momentum=0.5, centered=True), {"average": True}),
+    ("logistic", gd.Adadelta(), {}),
+    ("logistic", gd.SparseAdam(0.02), {"clip_norm": 0.1}),
+    ("softmax", gd.SGD(0.05, momentum=0.9), {"clip_norm": 0.1, "average": True}),
     ("logistic", gd.SGD(0.05), {"l1": 0.01, "l2": 0.3}),
     ("logistic", gd.SGD(0.05), {"l1": 0.01, "average": True, "clip_norm": 0.5}),
     ("logistic", gd.SGD(0.05, momentum=0.9), {"l1": 0.01, "l2": 0.3}),

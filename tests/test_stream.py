@@ -37,8 +37,11 @@ OPTIMIZERS = [
     gd.SGD(lr=0.01, momentum=0.9),
     gd.SGD(lr=schedules.InverseScaling(0.01, per="step")),
     gd.SGD(lr=schedules.Adaptive(0.01)),
+    gd.SGD(lr=schedules.InverseScaling(0.01, per="step"), momentum=0.5, nesterov=True),
     gd.Adam(lr=0.01),
+    gd.SparseAdam(lr=0.01),
     gd.Adagrad(lr=0.01),
+    gd.RMSprop(lr=0.01, momentum=0.5),
     gd.ASGD(lr=0.01, t0=5),
 ]
 

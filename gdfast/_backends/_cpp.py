@@ -35,6 +35,7 @@ def descend(
         state.slots,
         state.total,
         problem.averages_after,
+        *state.pending,
         state.start,
         state.steps,
         numbers,
@@ -45,6 +46,7 @@ def descend(
         log.params,
         log.sums,
         log.offset,
+        problem.to_come,
     )
     return epochs, status
 

@@ -26,6 +26,7 @@ def descend(
     slots: Array,
     total: Array,
     averages_after: int,
+    pending: Any,
     start: Array,
     grad: Array | None,
     slopes: Array,
@@ -38,12 +39,13 @@ def descend(
     traced: Array,
     loss_sums: Array,
     offset: int,
+    to_come: int,
 ) -> tuple[int, int, int]:
     """Run len(keys) epochs, or fewer; return (epochs, steps, status).
 
-    params, slots, total and start are updated, losses, objectives, grad_norms, traced and loss_sums filled; grad and
-    slopes are room. numbers has a row for each step, the last one being for all that follow. The params of the outputs
-    stand one after the other, each its weights and then its intercept.
+    params, slots, total, pending and start are updated, losses, objectives, grad_norms, traced and loss_sums filled;
+    grad and slopes are room. numbers has a row for each step, the last one being for all that follow. The params of the
+    outputs stand one after the other, each its weights and then its intercept.
 
     Either `fused` or grad is None: then numba does not compile what is made for the other.
 
@@ -68,15 +70,18 @@ def descend(
                 batch_size,
                 outputs,
                 fit_intercept,
+                clip_norm,
                 params,
                 slots,
                 total,
                 averages_after,
+                pending,
                 steps,
                 numbers,
                 before,
                 epoch_loss,
                 offset,
+                to_come,
                 slopes,
             )
         if grad is not None:

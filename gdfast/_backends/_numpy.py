@@ -11,7 +11,7 @@ from gdfast._backends._groups import step_groups
 from gdfast._threads import check_stopped, in_threads
 from gdfast.csr import Csr
 from gdfast.matrices import Rows, all_within
-from gdfast.problem import Array, Log, Problem, State, cast
+from gdfast.problem import Array, Log, Pending, Problem, State, cast, longest_period
 
 NAME = "numpy"
 SMALLEST_SCALE = 2.0**-20  # of a model whose weights are scale * params
@@ -97,38 +97,59 @@ class Numpy:
         batch_size: int,
         outputs: int,
         fit_intercept: bool,
+        clip_norm: Any,
         params: Array,
         slots: Array,
         total: Array,
         averages_after: int,
+        pending: Pending,
         steps: int,
         numbers: Array,
         before: int,
         epoch_loss: Array,
         offset: int,
+        to_come: int,
         slopes: Array,
     ) -> int:
-        """An epoch whose steps cost no more than their rows. `slopes` becomes those before the last step."""
+        """An epoch, or a part of one, whose steps cost no more than their rows.
+
+        `slopes` becomes those before the last step of the epoch.
+        """
         n = len(rows.y)
         order_of_rows = visits if len(visits) > 0 else np.arange(n)
         losses_of_rows = epoch_loss[offset:]
         if isinstance(rows.X, Csr):
-            lazy = Lazy(penalty, outputs, params)
+            lazy = Lazy(
+                rule,
+                penalty,
+                outputs,
+                fit_intercept,
+                clip_norm,
+                params,
+                slots,
+                total,
+                averages_after,
+                pending,
+            )
             for first in range(0, n, batch_size):
                 check_stopped()
+                left = -(-(n - first + to_come) // batch_size)
+                if left == 1:
+                    lazy.catch_up()
+                if lazy.ends(steps):
+                    length = min(longest_period(lazy.d), max(1, left - 1))
+                    lazy.begin(steps, self.rates(numbers, steps - before, length))
                 steps += 1
                 lazy.step(
+                    steps,
                     take(rows, order_of_rows[first : first + batch_size]),
                     loss,
-                    rule,
-                    fit_intercept,
-                    params,
-                    slots,
                     self.numbers_of(numbers, steps - before),
                     losses_of_rows[first : first + batch_size],
-                    slopes if first + batch_size >= n else None,
+                    slopes if left == 1 else None,
                 )
-            lazy.catch_up(params)
+                if left == 1:
+                    lazy.catch_up()
             return steps
         X, y, weights = rows
         d = X.shape[1]
@@ -330,68 +351,219 @@ class Lazy:
     What the penalties do to the other weights is made up for when they are next touched: the weights are scale *
     params, and params are behind by ``shift - seen`` of shrinking (Langford, Li and Zhang 2009, "Sparse online learning
     via truncated gradient"; Lipton and Elkan 2015, "Efficient elastic net regularization for sparse linear models").
+
+    So is what an average adds up meanwhile, and what a rule that coasts does with a gradient of 0. `gdfast.order` has
+    the sums: of a column that step a of a period has touched last, and step b touches next. Each is a difference of
+    what is to come after a and after b, which tables hold for the steps of the period. A period has as many steps as
+    there are columns, so that going through all of them at its end costs no more than the steps do.
     """
 
-    def __init__(self, penalty: Any, outputs: int, params: Array) -> None:
-        self.penalty = penalty
+    def __init__(
+        self,
+        rule: Any,
+        penalty: Any,
+        outputs: int,
+        fit_intercept: bool,
+        clip_norm: Any,
+        params: Array,
+        slots: Array,
+        total: Array,
+        averages_after: int,
+        pending: Pending,
+    ) -> None:
+        self.rule, self.penalty, self.pending = rule, penalty, pending
+        self.fit_intercept, self.clip_norm = fit_intercept, clip_norm
+        self.params, self.slots, self.total = params, slots, total
+        self.averages_after = averages_after
         self.firsts = np.arange(outputs)[:, None] * (len(params) // outputs)
         self.d = len(params) // outputs - 1
-        self.scale = self.shift = self.zero = params.dtype.type(0)
-        self.scale += 1
-        self.seen = np.zeros_like(params)
+        self.zero = params.dtype.type(0)
+        self.sums = np.zeros_like(params)
+
+    def ends(self, steps: int) -> bool:
+        """Whether a period ends after so many steps."""
+        before, length = self.pending.period.tolist()
+        return bool(steps >= before + length)
+
+    def begin(self, steps: int, rates: Array) -> None:
+        """Begin a period after so many steps, of as many as there are rates, or fewer."""
+        pending, length = self.pending, len(rates)
+        pending.period[:] = steps, length
+        tables = pending.tables
+        if len(tables) == 3:
+            l1, l2 = self.penalty.l1, self.penalty.l2
+            scale, shift = pending.scales
+            scales = np.multiply.accumulate(np.append(scale, 1 - rates * l2))
+            small = np.flatnonzero(scales[1:] < SMALLEST_SCALE)
+            if len(small) > 0:
+                length = int(small[0]) + 1
+                pending.period[1] = length
+            scales, rates = scales[: length + 1], rates[:length]
+            shifts = np.add.accumulate(np.append(shift, rates * l1 / scales[1:]))
+            tables[:, length + 1] = 0
+            ahead, shift_at, behind = tables[:, : length + 1]
+            shift_at[:] = shifts
+            ahead[:] = scales
+            ahead[: self.first_counted()] = 0
+            ahead[:] = np.add.accumulate(ahead[::-1])[::-1]
+            behind[length] = 0
+            shrinking = np.diff(shift_at) * ahead[1:]
+            behind[:length] = np.add.accumulate(shrinking[::-1])[::-1]
+        elif len(tables) == 4:
+            kept, momentum = map(float, optimizers.factors(self.rule))
+            for row, factor in zip(tables[:2], (kept, momentum), strict=True):
+                row[0] = 1
+                row[1 : length + 2] = factor
+                np.multiply.accumulate(row[: length + 2], out=row[: length + 2])
+            tables[2:, length : length + 2] = 0
+            way = area = 0.0
+            counts = self.counted(np.arange(1, length + 1), length + 1).tolist()
+            ahead = []
+            for rate, count in zip(reversed(rates.tolist()), reversed(counts), strict=True):
+                area = momentum * (rate * count + area)
+                way = momentum * (rate + way)
+                ahead.append((way, area))
+            tables[2:, :length] = np.array(ahead[::-1]).T
+
+    def first_counted(self) -> int:
+        """The first step of the period after which the iterate counts for the average."""
+        return max(1, self.averages_after - int(self.pending.period[0]) + 1)
+
+    def counted(self, a: Any, b: Any) -> Any:
+        """How many iterates count of those after steps a, ..., b - 1 of the period."""
+        first = self.first_counted()
+        since = np.where(a > first, a, first)
+        return np.where(b > since, b - since, 0).astype(np.float64)
 
     def step(
         self,
+        steps: int,
         rows: Rows,
         loss: Any,
-        rule: Any,
-        fit_intercept: bool,
-        params: Array,
-        slots: Array,
         c: Any,
         row_losses: Array,
         slopes: Array | None,
     ) -> None:
-        """A step for these rows; `slopes`, if given, becomes those before it."""
+        """A step for these rows, which with it are so many; `slopes`, if given, becomes those before it."""
         l1, l2 = self.penalty.l1, self.penalty.l2
+        params, pending, sums = self.params, self.pending, self.sums
         count = params.dtype.type(len(row_losses))
         outputs = len(self.firsts)
-        if slopes is not None:
-            self.catch_up(params)
-        which = (self.firsts + np.unique(rows.X.indices)).ravel()
+        at = steps - int(pending.period[0])
+        _, firsts = np.unique(rows.X.indices, return_index=True)
+        columns = rows.X.indices[np.sort(firsts)]
+        which = (self.firsts + columns).ravel()
+        if len(pending.since) > 0:
+            self.bring(columns, at)
+            pending.since[columns] = at
         if l1 != 0:
-            params[which] = penalties.shrunk(params[which], self.shift - self.seen[which])
-        sums = np.zeros_like(params)
-        add_gradients(rows, loss, outputs, params, self.scale, sums, row_losses)
+            behind = pending.scales[1] - pending.seen[which]
+            params[which] = penalties.shrunk(params[which], behind)
+        add_gradients(rows, loss, outputs, params, pending.scales[0], sums, row_losses)
         if slopes is not None:
             kernels, mean = Numpy(1), sums / count
-            kernels.decay(self.penalty, params, outputs, fit_intercept, mean)
-            kernels.least_slopes(self.penalty, params, outputs, fit_intercept, True, mean, slopes)
+            kernels.decay(self.penalty, params, outputs, self.fit_intercept, mean)
+            kernels.least_slopes(
+                self.penalty, params, outputs, self.fit_intercept, True, mean, slopes
+            )
         shrink = self.zero
         if l1 != 0 or l2 != 0:
-            self.scale *= 1 - c[0] * l2
-            shrink = c[0] * l1 / self.scale
-            self.shift += shrink
-        g = sums[which] / count / self.scale
-        params[which] = optimizers.step(rule, params[which], g, slots, which, c)
+            pending.scales[0] *= 1 - c[0] * l2
+            shrink = c[0] * l1 / pending.scales[0]
+            pending.scales[1] += shrink
+        b = self.firsts[:, 0] + self.d
+        g, g_b = sums[which] / count / pending.scales[0], sums[b] / count
+        sums[which] = 0
+        sums[b] = 0
+        if self.clip_norm != np.inf:
+            factor = self.clipping(g.reshape(outputs, -1), g_b)
+            g, g_b = g * factor, g_b * factor
+        params[which] = optimizers.step(self.rule, params[which], g, self.slots, which, c)
         if l1 != 0:
             params[which] = penalties.shrunk(params[which], shrink)
-            self.seen[which] = self.shift
-        if fit_intercept:
-            b = self.firsts[:, 0] + self.d
-            params[b] = optimizers.step(rule, params[b], sums[b] / count, slots, b, c)
-        if self.scale < SMALLEST_SCALE:
-            self.catch_up(params)
+            pending.seen[which] = pending.scales[1]
+        if self.fit_intercept:
+            params[b] = optimizers.step(self.rule, params[b], g_b, self.slots, b, c)
+        if len(self.total) > 0 and steps > self.averages_after:
+            self.total[b] += params[b]
+        if self.ends(steps):
+            self.settle()
+        if pending.scales[0] < SMALLEST_SCALE:
+            self.catch_up()
 
-    def catch_up(self, params: Array) -> None:
+    def clipping(self, g: Array, g_b: Array) -> Any:
+        """What the gradient, in its columns (outputs, k) and for the intercepts, is to be multiplied by."""
+        outputs, k = g.shape
+        terms = np.zeros((max(1, -(-k // order.LANES)) * order.LANES, outputs), g.dtype)
+        terms[:k] = (g * g).T
+        squares = order.sum_features(terms)
+        if self.fit_intercept:
+            squares += g_b * g_b
+        norm = np.sqrt(np.add.accumulate(squares)[-1])
+        factor = self.clip_norm / (norm + elementary.like(norm, 1e-6))
+        return factor if factor < 1 else self.zero + 1
+
+    def bring(self, columns: Any, b: int) -> None:
+        """Make up for what has happened to these columns before step b of the period."""
+        a = self.pending.since[columns]
+        counted = self.counted(a, b)
+        for first in self.firsts[:, 0]:
+            which = first + columns
+            if len(self.pending.tables) == 4:
+                self.coast(which, a, b, counted)
+            elif len(self.total) > 0:
+                if len(self.pending.tables) == 3:
+                    self.total[which] += self.sum_shrinking(which, a, b)
+                else:
+                    self.total[which] += counted * self.params[which]
+
+    def sum_shrinking(self, which: Array, a: Array, b: int) -> Any:
+        """The sum of what these weights are after steps a, ..., b - 1 of the period."""
+        ahead, shift_at, behind = self.pending.tables
+        params = self.params[which]
+        if self.penalty.l1 == 0:
+            return params * (ahead[a] - ahead[b])
+        last = int(self.pending.period[1])
+        size = abs(params).astype(np.float64) - (shift_at[a] - self.pending.seen[which])
+        end = np.searchsorted(shift_at[: last + 1], size + shift_at[a])  # where nothing is left
+        end = np.clip(end, a, b)
+        shrinking = (behind[a] - behind[end]) - (shift_at[end] - shift_at[a]) * ahead[end]
+        sums = size * (ahead[a] - ahead[end]) - shrinking
+        return np.where(size > 0, np.where(params < 0, -sums, sums), 0.0)
+
+    def coast(self, which: Array, a: Array, b: int, counted: Array) -> None:
+        """Make up for the steps since a in which the gradient of these params was 0."""
+        kept, momentum, way, area = self.pending.tables
+        params, slots, k = self.params, self.slots, b - 1 - a
+        dtype = params.dtype
+        drift = optimizers.drift(self.rule, slots, which)
+        if len(self.total) > 0:
+            later = momentum[b - a]
+            rest = self.counted(b, int(self.pending.period[1]) + 1)
+            path = area[a] - (way[a] - later * way[b]) * rest - later * area[b]
+            self.total[which] += counted * params[which] - path * drift
+        moved = (way[a] - momentum[k] * way[b - 1]).astype(dtype)
+        params[which] = params[which] - moved * drift
+        optimizers.fade(self.rule, slots, which, kept[k].astype(dtype), momentum[k].astype(dtype))
+
+    def settle(self) -> None:
+        """Bring all columns to the end of the period."""
+        if len(self.pending.since) > 0:
+            self.bring(np.arange(self.d), int(self.pending.period[1]) + 1)
+            self.pending.since[:] = 0
+
+    def catch_up(self) -> None:
         """Make params the weights themselves."""
-        w = params.reshape(len(self.firsts), -1)[:, :-1]
-        seen = self.seen.reshape(len(self.firsts), -1)[:, :-1]
+        if self.penalty.l1 == 0 and self.penalty.l2 == 0:
+            return
+        scales = self.pending.scales
+        w = self.params.reshape(len(self.firsts), -1)[:, :-1]
         if self.penalty.l1 != 0:
-            w[:] = penalties.shrunk(w, self.shift - seen)
-        w *= self.scale
-        self.scale, self.shift = self.zero + 1, self.zero
-        seen[:] = 0
+            seen = self.pending.seen.reshape(len(self.firsts), -1)[:, :-1]
+            w[:] = penalties.shrunk(w, scales[1] - seen)
+            seen[:] = 0
+        w *= scales[0]
+        scales[:] = 1, 0
 
 
 def take(rows: Rows, which: Any) -> Rows:
@@ -466,9 +638,10 @@ def run(
             state.slots,
             state.total,
             problem.averages_after,
+            state.pending,
             state.start,
             None if problem.fused else np.empty_like(state.params),
-            np.empty_like(state.params),
+            np.zeros_like(state.params),
             state.steps,
             numbers,
             keys,
@@ -478,6 +651,7 @@ def run(
             log.params,
             log.sums,
             log.offset,
+            problem.to_come,
         )
     return epochs, status
 
