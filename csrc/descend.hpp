@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -20,15 +21,40 @@
 
 namespace gdfast {
 
-// The Euclidean norm: of each output the weights as a dot product and the intercept, the outputs in turn.
+// The sum of squares: of each output the weights as a dot product and the intercept, the outputs in turn.
 template <class T>
-T norm(const T *g, const Shape &shape) {
+T sum_of_squares(const T *g, const Shape &shape) {
     T total = 0;
     for (index o = 0; o < shape.outputs; ++o, g += shape.stride) {
         const T part = dot(g, g, shape.d) + g[shape.bias] * g[shape.bias];
         total = o == 0 ? part : total + part;
     }
-    return std::sqrt(total);
+    return total;
+}
+
+// Divides by the largest component and returns it: squares then neither overflow nor underflow.
+template <class T>
+T divide_by_largest(T *g, index size) {
+    T largest = 0;
+    for (index j = 0; j < size; ++j) {
+        largest = std::abs(g[j]) > largest ? std::abs(g[j]) : largest;
+    }
+    if (largest > 0) {
+        std::for_each(g, g + size, [largest](T &v) { v /= largest; });
+    }
+    return largest;
+}
+
+// The Euclidean norm. Where the squares overflow, or terms that count are lost, the components become divided.
+template <class T>
+T norm(T *g, const Shape &shape) {
+    using Limits = std::numeric_limits<T>;
+    const T squares = sum_of_squares(g, shape);
+    if (squares >= Limits::min() / Limits::epsilon() && squares <= Limits::max()) {
+        return std::sqrt(squares);
+    }
+    const T largest = divide_by_largest(g, shape.size());
+    return largest * std::sqrt(sum_of_squares(g, shape));
 }
 
 // Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
@@ -92,11 +118,8 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
                 penalty.add_decay(grad.data(), state.params, shape);
                 T kept = 1; // of the gradient
                 if (clips) {
-                    const bool by_slopes = penalty.l1 != 0;
-                    if (by_slopes) {
-                        penalty.least_slopes(grad.data(), state.params, shape, false, slopes.data());
-                    }
-                    const T length = norm(by_slopes ? slopes.data() : grad.data(), shape);
+                    penalty.least_slopes(grad.data(), state.params, shape, false, slopes.data());
+                    const T length = norm(slopes.data(), shape);
                     kept = options.clip_norm / (length + T(1e-6));
                     kept = kept < 1 ? kept : T(1);
                 }

@@ -43,7 +43,7 @@ def largest_eigenvalue(backend: Backend, problem: Problem, settled: float) -> fl
             image -= dtype.type(alphas[-1]) * v + dtype.type(beta) * before
             beta = float(order.norm(image))
             last = k == trained or not beta > 0
-            if last or k >= LEAST_ROUNDS:
+            if last or k >= LEAST_ROUNDS - 1:
                 previous, value = value, largest_of_tridiagonal(alphas, betas)
                 if last or value - previous <= settled * value:
                     break
@@ -99,10 +99,11 @@ def _size(v: Array) -> float:
 
 
 def largest_entry(rows: Rows) -> float:
-    """The largest absolute value in X; NaN where one is."""
+    """The largest absolute value in X, of the rows that weigh something; NaN where one is."""
     ends = []
-    for X, _, _ in rows.parts():
-        values = X.data if isinstance(X, Csr) else X
+    for X, _, weights in rows.parts():
+        counted = np.broadcast_to(weights > 0, (X.shape[0],))
+        values = X.take(counted).data if isinstance(X, Csr) else X[counted]
         ends += [values.max(initial=0), -values.min(initial=0)]
     return float(np.max(ends))
 

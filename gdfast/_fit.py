@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, _rates, losses, optimizers, order
 from gdfast._floats import standard
-from gdfast._run import Callback, Continued, Patience, Run, divergence_bound, model_loss
+from gdfast._run import (
+    Callback,
+    Continued,
+    Patience,
+    Run,
+    divergence_bound,
+    is_settling,
+    model_loss,
+)
 from gdfast._scaling import Scaling
 from gdfast._warnings import warn
 from gdfast.checks import (
@@ -139,14 +147,14 @@ def fit(
     lr : float, schedule or "auto", optional
         The rate, or a record of `gdfast.schedules`; replaces that of the optimizer. By default that of the record, and
         for a name its default, which is ``"auto"`` for ``"sgd"``. ``"auto"``, for SGD and ASGD, is 1 / L for the full
-        batch, L being the largest curvature of the mean loss (by power iteration), or less with Nesterov's momentum or
-        dampening; and otherwise 1 / R, R being the largest curvature of a single row, or (1 - m)^2 / (2 R) with
-        momentum m. l2 and weight decay add to L and R. Where the loss has a kink, the rate after t steps is f / (G^2 R
-        sqrt(1 + t / t0)), with f the loss at the start, G its steepest slope, R the largest squared norm of a row, or
-        for the full batch the largest eigenvalue of the mean of x x', and t0 = R, or 1 without an intercept. For
-        ``"poisson"``, whose curvature has no bound, L is R times the most that the mean of exp(p) can be where the loss
-        is no larger than at the start, and an epoch of batches shares that rate among its steps. No fit with it
-        diverges.
+        batch, L being the largest curvature of the mean loss (by Lanczos' method), or less with Nesterov's momentum,
+        dampening, or a momentum above 0.9 of an objective that is not quadratic; and otherwise 1 / R, R being the
+        largest curvature of a single row, or (1 - m)^2 / (2 R) with momentum m. l2 and weight decay add to L and R.
+        Where the loss has a kink, the rate after t steps is f / (G^2 R sqrt(1 + t / t0)), with f the loss at the start,
+        G its steepest slope, R the largest squared norm of a row, or for the full batch the largest eigenvalue of the
+        mean of x x', and t0 = R, or 1 without an intercept. For ``"poisson"``, whose curvature has no bound, L is R
+        times the most that the mean of exp(p) can be where the loss is no larger than at the start, and an epoch of
+        batches shares that rate among its steps. No fit with it diverges.
     batch_size : int, optional
         Rows per step; the last batch of an epoch may be smaller. 1 is per-sample, None the full batch.
     epochs : int, default 100
@@ -210,7 +218,8 @@ def fit(
         If an argument is wrong, or X or y hold NaN or infinity: the message names the place.
     DivergenceError
         If the loss stops being finite, or passes 1e6 times the larger of the losses of predicting 0 and of the initial
-        weights. It names a rate that works, and holds the partial result.
+        weights; for a loss with a kink the losses of the first two epochs count too. It names a rate that works, and
+        holds the partial result. If the squares of gradients overflow in an optimizer's states: it names the column.
     BackendError
         If the backend asked for is not available.
 
@@ -467,7 +476,9 @@ def begin(
         fused=False,
         clip_norm=options.clip_norm,
         tol=options.tol if options.batch_size is None else -1.0,
-        bound=divergence_bound(reference, dtype),
+        bound=largest
+        if is_settling(formula, 0 if before is None else before.epochs)
+        else divergence_bound(reference, dtype),
         averages_after=record.averages_after,
         threads=options.threads,
     )
@@ -683,15 +694,20 @@ def _schedule(
     engine: _backends.Backend, problem: Problem, record: Optimizer, reference: float
 ) -> Schedule:
     """The rates that the record asks for, for this problem."""
-    lr = record.lr
-    if not isinstance(lr, str):
-        given = _rates.schedule(lr)
-        return given.for_loss(problem.loss) if isinstance(given, OpenLoop) else given
-    stability = record.stability
-    assert stability is not None  # else a record does not take "auto"
-    schedule = _rates.auto(engine, problem, stability, reference)
-    check_representable("lr", schedule.lr, problem.dtype)
-    return schedule
+    lr, stability = record.lr, record.stability
+
+    def auto() -> Constant | InverseScaling:
+        assert stability is not None  # else a record does not take "auto"
+        schedule = _rates.auto(engine, problem, stability, reference)
+        check_representable("lr", schedule.lr, problem.dtype)
+        return schedule
+
+    if isinstance(lr, str):
+        return auto()
+    given = _rates.schedule(lr)
+    if isinstance(given, OpenLoop):
+        return given.for_loss(problem.loss, lambda: math.inf if stability is None else auto().lr)
+    return given
 
 
 def _fused(problem: Problem, record: Optimizer, pace: _rates.Pace, epochs: int) -> bool:

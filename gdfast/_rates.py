@@ -189,7 +189,7 @@ def auto(
     extent = _extent(backend, problem, settled=1e-3)
     if not extent <= largest:
         raise ValueError(_beyond(problem))
-    if 0 < extent < tiny:
+    if extent < tiny and largest_entry(problem.rows) > 0:
         raise ValueError(
             f"the squares of X underflow {problem.dtype}: its largest value is {largest_entry(problem.rows)}; multiply "
             "X by a constant, or pass standardize=True"
@@ -245,7 +245,11 @@ def _beyond(problem: Problem) -> str:
 
 def _quadratic(problem: Problem) -> bool:
     """Whether the objective is quadratic, and its gradient followed as it is."""
-    return linear(problem.loss) != 0 and problem.penalty.l1 == 0 and problem.clip_norm == math.inf
+    return (
+        linear(problem.loss.kernel) != 0
+        and problem.penalty.l1 == 0
+        and problem.clip_norm == math.inf
+    )
 
 
 def _most_mean(problem: Problem, reference: float) -> float:

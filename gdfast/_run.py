@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdfast import _rates, order
+from gdfast import _rates, optimizers, order
 from gdfast._backends import Backend
 from gdfast._scaling import Scaling
 from gdfast._threads import check_stopped
@@ -33,7 +33,6 @@ from gdfast.targets import Coding
 
 # A loss has diverged when it is this many times that of the start.
 DIVERGENCE_FACTOR = 1e6
-
 # Epochs of few multiplications run several in one call of the backend, up to about this many.
 WORK_IN_A_CALL = 1 << 22
 
@@ -187,7 +186,8 @@ class Run:
                 first = self.done
                 steps = self.state.steps
                 start = None if self.held_out is None else self.state.params.copy()
-                status, params = self._advance(min(at_once, epochs - first))
+                settling = is_settling(self.problem.loss, self.pace.epochs_before + first)
+                status, params = self._advance(1 if settling else min(at_once, epochs - first))
                 lost = status == DIVERGED and not self._new_rows_alone()
                 if start is not None:
                     lost |= self._validated(first, params[: self.done - first - lost], start, steps)
@@ -203,6 +203,10 @@ class Run:
                     self.seconds[first : self.done] += since
                 if lost:
                     raise self._divergence()
+                if self.record.stability is None and not np.isfinite(self.state.slots).all():
+                    raise self._overflow()
+                if settling:
+                    self._settle(float(self.log.loss[first]))
                 if show is not None:
                     show(float(self.log.loss[first]))
                 if self.pace.heeds:
@@ -239,6 +243,13 @@ class Run:
         ran, status = self.engine.descend(self.problem, self.state, numbers, keys, log)
         self.done += ran
         return status, params
+
+    def _settle(self, loss: float) -> None:
+        """Judge divergence by this loss too."""
+        self.reference = max(self.reference, loss)
+        if not is_settling(self.problem.loss, self.pace.epochs_before + self.done):
+            bound = divergence_bound(self.reference, self.problem.dtype)
+            self.problem = self.problem._replace(bound=bound)
 
     def _params(self) -> Array:
         """The model so far, for X as it was given."""
@@ -386,18 +397,54 @@ class Run:
         return values if len(values) == self.done else values[: self.done].copy()
 
     def _divergence(self) -> Exception:
-        """The error for an epoch whose loss is lost: bad data, or a rate that is too large."""
+        """The error for an epoch whose loss or weights are lost: bad data, or a rate that is too large."""
         check_finite(self.problem.rows.X, "X")
         epoch = self.done - 1
         loss = float(self.log.loss[epoch])
-        lr = float(self.lr[epoch])
+        divided = optimizers.division_by_zero(self.record, self.state.params)
+        if divided:
+            return self._error(f"the weights are lost at epoch {epoch}: {divided}")
+        if (
+            self.record.stability is None
+            and loss <= self.problem.bound
+            and not np.isfinite(self.state.slots).all()
+        ):
+            return self._overflow()
         stable = self._stable_rate()
-        return DivergenceError(
+        lr = float(self.lr[epoch])
+        return self._error(
             f"lr={lr:.6g} diverged at epoch {epoch}, where the loss was {loss:.3g}; {self._advice(stable)}",
+            None if stable is None else stable.rate,
+        )
+
+    def _overflow(self) -> Exception:
+        """The error for states that are not finite, which would hold their weights still for ever."""
+        state, dtype = self.state, self.problem.dtype
+        first = int(np.argmax(~np.isfinite(state.slots).all(axis=0)))
+        j = first % (len(state.params) // self.problem.outputs)
+        if j == self.problem.rows.X.shape[1]:
+            place, remedy = "the intercept", "divide y by a constant"
+        else:
+            place = f"X[:, {j}]" + (f" ({self.names[j]!r})" if self.names else "")
+            remedy = "divide the column by a constant, or pass standardize=True"
+            if self.scaling is not None:
+                place, remedy = f"{place}, standardized,", "divide y by a constant"
+        if dtype != np.float64:
+            remedy += ", or pass X in float64"
+        return self._error(
+            f"the gradient for {place} is so large that its squares overflow {dtype} in the state of "
+            f"{type(self.record).__name__}, which would move the weight no more after epoch {self.done - 1}: {remedy}"
+        )
+
+    def _error(self, message: str, stable_lr: float | None = None) -> DivergenceError:
+        """The error that ends the fit at the latest epoch."""
+        epoch = self.done - 1
+        return DivergenceError(
+            message,
             result=self.result("divergence", self._given(self.state.start)),
             epoch=epoch,
-            lr=lr,
-            stable_lr=None if stable is None else stable.rate,
+            lr=float(self.lr[epoch]),
+            stable_lr=stable_lr,
         )
 
     def advice(self) -> str:
@@ -438,6 +485,15 @@ def model_loss(
     """The mean loss of a model on some rows; without one, that of predicting 0."""
     n, d = rows.X.shape
     return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, n, d, outputs))
+
+
+def is_settling(loss: Loss, epoch: int) -> bool:
+    """Whether an epoch's loss is still part of what divergence is judged by.
+
+    It is in the first two where the slope of the loss is bounded, but not how fast it changes: such a loss may be as
+    small as it likes at the start, or 0, and the steps are no smaller for it.
+    """
+    return loss.curvature is None and loss.steepness is not None and epoch < 2
 
 
 def divergence_bound(reference: float, dtype: np.dtype[Any]) -> float:

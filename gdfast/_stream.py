@@ -81,8 +81,8 @@ def fit_stream(
         As for `fit`. Each epoch is a pass over the blocks; before the first there is one that checks the rows, one for
         the loss at the start, one more for that of initial weights, and one for sample weights.
     lr : float, schedule or "auto", optional
-        As for `fit`. ``"auto"`` takes a pass; with the full batch one for each round of a power iteration, 17 to 100,
-        which a number saves.
+        As for `fit`. ``"auto"`` takes a pass; with the full batch one for each weight and one more, or where there are
+        many 17 to 101, which a number saves.
     validation : (Xv, yv), optional
         Rows to measure the loss on after each epoch, in memory.
     standardize : bool, default False

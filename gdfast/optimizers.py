@@ -329,7 +329,7 @@ class SGD(Optimizer):
         Where curvatures change on the way, as those of most losses do, and slopes, as l1's at 0, a momentum near 1 may
         be fed by the changes. Up to 2 (1 - momentum) / L the heavy ball's energy falls at each step (Ghadimi,
         Feyzmahdavian and Johansson 2015); in simulations of objectives made of two to six pieces it grew in the long
-        run above 25 (1 - momentum) / L alone. Nesterov's falls up to 1 / L (Beck and Teboulle 2009).
+        run above 20 (1 - momentum) / L alone. Nesterov's falls up to 1 / L (Beck and Teboulle 2009).
 
         Any order: without momentum 2 / R, up to which no step moves away from the solutions of its rows. With momentum
         m: (1 - m)^2 / (2 R). With v the running sum times lr m / (1 - m), and z = w - v: ||z||^2 + ||v||^2 / m^2 then
@@ -1522,19 +1522,24 @@ def for_data(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
     return record
 
 
+def division_by_zero(optimizer: Optimizer, params: Array) -> str:
+    """What to do where an eps of 0 may have made params that are not finite; else nothing."""
+    if getattr(optimizer, "eps", None) != 0 or np.isfinite(params).all():
+        return ""
+    name = type(optimizer).__name__
+    eps = type(optimizer)().eps  # type: ignore[attr-defined] # it has one
+    return f"with eps=0 {name} divides by 0 where the gradients are 0: pass a positive eps, such as {eps:g}"
+
+
 def advice(optimizer: Optimizer, params: Array, slots: Array) -> str:
     """What to do where the params or their states are not finite and the rate is not to blame; else nothing."""
-    name = type(optimizer).__name__
-    finite = np.isfinite(params).all()
-    if not finite and getattr(optimizer, "eps", None) == 0:
-        eps = type(optimizer)().eps  # type: ignore[attr-defined] # it has one
-        return f"with eps=0 {name} divides by 0 where the gradients are 0: pass a positive eps, such as {eps:g}"
-    if optimizer.stability is None and not np.isfinite(slots).all():
-        return (
-            f"gradients so large overflow {slots.dtype} in the states of {name}, as their squares and sums do: divide "
-            "the function and its gradient by a constant, or clip the gradient"
-        )
-    return ""
+    divided = division_by_zero(optimizer, params)
+    if divided or optimizer.stability is not None or np.isfinite(slots).all():
+        return divided
+    return (
+        f"gradients so large overflow {slots.dtype} in the states of {type(optimizer).__name__}, as their squares and "
+        "sums do: divide the function and its gradient by a constant, or clip the gradient"
+    )
 
 
 def to_dict(optimizer: Optimizer) -> dict[str, Any]:

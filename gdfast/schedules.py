@@ -12,7 +12,9 @@ and of scikit-learn's SGDRegressor. An optimizer takes the schedules of this mod
 names.
 """
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +26,11 @@ from gdfast.elementary import cospi, power, powers, where
 from gdfast.losses import Loss, gradient
 
 Array = NDArray[Any]
+
+
+def unlimited() -> float:
+    """Infinity: the largest safe rate where no data limit it."""
+    return math.inf
 
 
 class Schedule:
@@ -69,8 +76,8 @@ class OpenLoop(Schedule, ABC):
     def _rates(self, t: Array) -> Array:
         """The same for an array of integers that is not empty."""
 
-    def for_loss(self, loss: Loss) -> "OpenLoop":
-        """The schedule with what it takes from the loss of a fit."""
+    def for_loss(self, loss: Loss, safe_rate: Callable[[], float] = unlimited) -> "OpenLoop":
+        """The schedule with what it takes from the loss of a fit, and from the largest safe rate for its data."""
         return self
 
 
@@ -327,9 +334,9 @@ class Warmup(OpenLoop):
         factor = check_number("start_factor", self.start_factor, 0, 1, include_low=False)
         store_checked(self, start_factor=factor)
 
-    def for_loss(self, loss: Loss) -> "Warmup":
-        """The schedule with what the other one takes from the loss."""
-        return replace(self, schedule=self.schedule.for_loss(loss))
+    def for_loss(self, loss: Loss, safe_rate: Callable[[], float] = unlimited) -> "Warmup":
+        """The schedule with what the other one takes from the loss and the data."""
+        return replace(self, schedule=self.schedule.for_loss(loss, safe_rate))
 
     @property
     def per(self) -> str:
@@ -399,7 +406,10 @@ class Optimal(OpenLoop):
         The strength of an L2 penalty, scikit-learn's alpha.
     t0 : float, optional
         The first rate is 1 / (l2 * t0). By default a fit takes scikit-learn's, from the loss: with
-        W = sqrt(1 / sqrt(l2)) it is max(1, dloss/dp(-W, 1)) / (l2 * W).
+        W = sqrt(1 / sqrt(l2)) it is max(1, dloss/dp(-W, 1)) / (l2 * W). That does not look at the data. Where the
+        slope of the loss has no bound, as for ``"squared_error"``, steps at such a rate may run away: scikit-learn cuts
+        derivatives off at 1e12 and waits until the rate has fallen far enough to bring the weights back. A fit by SGD
+        or ASGD makes t0 as large as the safe rate ``"auto"`` asks for.
     per : {"epoch", "step"}, default "step"
         What t counts.
 
@@ -429,14 +439,17 @@ class Optimal(OpenLoop):
             _check(self, t0=True)
         _check_per(self)
 
-    def for_loss(self, loss: Loss) -> "Optimal":
-        """The schedule with its t0, or scikit-learn's for this loss."""
+    def for_loss(self, loss: Loss, safe_rate: Callable[[], float] = unlimited) -> "Optimal":
+        """The schedule with its t0, or scikit-learn's for this loss, or a larger one that makes the first rate safe."""
         if self.t0 is not None:
             return self
         typical = float(np.sqrt(1 / np.sqrt(self.l2)))
         # That of softmax, a difference of probabilities, is at most 1.
         slope = 1.0 if loss.targets == "classes" else float(gradient(loss, -typical, 1.0))
-        return replace(self, t0=max(1.0, slope) / (self.l2 * typical))
+        t0 = max(1.0, slope) / (self.l2 * typical)
+        if loss.steepness is None:
+            t0 = max(t0, 1 / (self.l2 * safe_rate()))
+        return replace(self, t0=t0)
 
     def _rates(self, t: Array) -> Array:
         if self.t0 is None:

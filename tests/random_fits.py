@@ -203,7 +203,8 @@ def drawn(c, random):
     if c["callback"] != "none":
         stops = int(random.integers(arguments["epochs"] + 1)) if c["callback"] == "stops" else None
         arguments["callback"] = Heard(stops)
-    lr = rate(c["lr"], size_of_rates(c, X, random), arguments["epochs"], steps, random)
+    bounded = arguments["loss"].steepness is not None
+    lr = rate(c["lr"], size_of_rates(c, X, random), arguments["epochs"], steps, random, bounded)
     if c["optimizer"] != "rprop" and random.random() < 0.3:
         arguments["lr"], lr = lr, 0.1
     arguments["optimizer"] = optimizer(c, lr, random)
@@ -331,8 +332,8 @@ def optimizer(c, lr, random):
     raise AssertionError(kind)
 
 
-def rate(kind, base, epochs, steps, random):
-    """A rate or schedule that begins near the base."""
+def rate(kind, base, epochs, steps, random, bounded):
+    """A rate or schedule that begins near the base; `bounded` says whether the slopes of the loss are."""
     S = gd.schedules
     per = str(random.choice(["epoch", "step"]))
     total = max(1, epochs * (steps if per == "step" else 1))
@@ -359,12 +360,12 @@ def rate(kind, base, epochs, steps, random):
                 "inverse_scaling",
                 "optimal",
             )
-            inner = rate(str(random.choice(after)), base, epochs, steps, random)
+            inner = rate(str(random.choice(after)), base, epochs, steps, random, bounded)
             return S.Warmup(inner, length=some, start_factor=random.uniform(0.1, 1))
         case "inverse_scaling":
             return S.InverseScaling(base, power=random.uniform(0.1, 1.5), per=per)
         case "optimal":
-            if random.random() < 0.3:
+            if random.random() < 0.3 and bounded:  # else t0 depends on the data
                 return S.Optimal(10 ** random.uniform(0, 2), per=per)
             t0 = random.uniform(1, 50)
             return S.Optimal(1 / (base * t0), t0=t0, per=per)

@@ -798,6 +798,10 @@ def fit(
         outcome.loss.append(total(joined(*losses)[:, 0], axis=0) / n)
         outcome.objective.append(outcome.loss[-1] + objective.penalty(before if size == n else w))
         outcome.trace.append(scaling.back(w))
+        if loss.curvature is None and loss.steepness is not None and epoch < 2:
+            if np.isfinite(outcome.loss[-1]):
+                highest = np.maximum(highest, outcome.loss[-1])
+            bound = DIVERGENCE_FACTOR * highest if epoch == 1 and highest > 0 else math.inf
         if not (outcome.loss[-1] <= bound and np.isfinite(w)):
             outcome.stop_reason, outcome.model = "divergence", scaling.back(before)
             break

@@ -6,10 +6,12 @@ import re
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
 import gdfast as gd
+import gdfast.sklearn
 from gdfast import _backends, _fit, _rates, _run, _scaling, checks, matrices
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3
@@ -536,6 +538,94 @@ def test_a_loss_that_fell_is_not_warned_of(batch_size):
     options = {"coef_init": [1.0, 2.0, 3.0], "intercept_init": 4.0, "lr": 1e-4}
     r = gd.fit(X, y, epochs=5, batch_size=batch_size, **options)
     assert r.history.loss[0] > r.history.loss[-1] > 1.5 * np.mean(y**2)
+
+
+ADAPTIVE = ["adam", "adamw", "nadam", "adagrad", "rmsprop", "adadelta"]
+LARGE = np.column_stack([1.7e18 + np.arange(50) * 3.6e12, np.arange(50) % 7]).astype(np.float32)
+OF_LARGE = (100 + np.arange(50)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize("optimizer", ADAPTIVE)
+def test_squares_of_gradients_that_overflow_are_an_error(backend, optimizer, batch_size):
+    """Else the weight would stay where it is, and nothing would be said."""
+    with pytest.raises(gd.DivergenceError) as raised:
+        gd.fit(
+            LARGE, OF_LARGE, optimizer=optimizer, batch_size=batch_size, epochs=3, backend=backend
+        )
+    assert re.match(
+        r"the gradient for X\[:, 0\] is so large that its squares overflow float32 in the state of .*: divide the "
+        r"column by a constant, or pass standardize=True, or pass X in float64$",
+        str(raised.value),
+    )
+    assert raised.value.stable_lr is None
+
+
+def test_squares_that_overflow_are_named():
+    """By the column's name, its output's intercept, in float64 and from streams, frames and calls of partial_fit."""
+    frame = pd.DataFrame({"time": LARGE[:, 0], "day": LARGE[:, 1]})
+    with pytest.raises(gd.DivergenceError, match=r"X\[:, 0\] \('time'\) is so large"):
+        gd.fit(frame, OF_LARGE, optimizer="adam", epochs=3)
+    Z = csr_array(LARGE[:, ::-1])
+    with pytest.raises(gd.DivergenceError, match=r"X\[:, 1\] is so large .* float32"):
+        gd.fit(Z, OF_LARGE, optimizer="adagrad", batch_size=4, epochs=3)
+    with pytest.raises(gd.DivergenceError, match=r"X\[:, 0\] is so large .* float32"):
+        gd.fit_stream([(LARGE, OF_LARGE)], optimizer="adam", epochs=3)
+    estimator = gdfast.sklearn.GDRegressor(optimizer="adam")
+    with pytest.raises(gd.DivergenceError, match=r"X\[:, 0\] is so large .* float32"):
+        estimator.partial_fit(LARGE, OF_LARGE)
+    with pytest.raises(gd.DivergenceError, match=r"float64 .* or pass standardize=True$"):
+        gd.fit(LARGE * [1e140, 1.0], OF_LARGE, optimizer="adam", epochs=3)
+    Z, t = LARGE[:, 1:] * np.float32(1e-6), OF_LARGE * np.float32(1.5e16)
+    with pytest.raises(gd.DivergenceError, match=r"the intercept is so large .*: divide y by a"):
+        gd.fit(Z, t, optimizer="adagrad", epochs=60)
+    for options in ({"standardize": True}, {"optimizer": gd.Adamax(1e-21)}):
+        r = gd.fit(LARGE, OF_LARGE, **{"optimizer": "adam", "epochs": 100} | options)
+        assert r.history.loss[-1] < r.history.loss[0]
+
+
+@pytest.mark.parametrize("rule", [gd.Adam, gd.AdamW, gd.NAdam, gd.RAdam, gd.Adagrad, gd.RMSprop])
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_a_division_by_zero_is_called_one(rule, batch_size):
+    """A smaller rate would divide by 0 alike; the eps that is named does not."""
+    Z, t = [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]], [1.0, 2.0, 3.0]
+    options = {"batch_size": batch_size, "epochs": 10}
+    with pytest.raises(gd.DivergenceError, match=r"with eps=0 .* divides by 0 where") as raised:
+        gd.fit(Z, t, optimizer=rule(lr=0.01, eps=0), **options)
+    assert "try" not in str(raised.value)
+    eps = float(re.search("such as (.*)$", str(raised.value))[1])
+    gd.fit(Z, t, optimizer=rule(lr=0.01, eps=eps), **options)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1e-9, 1e-12, 1e-200])
+def test_a_small_loss_at_the_start_is_no_measure(size):
+    """That of a perceptron is as small as its weights, and they are as large as the rate after a step."""
+    random = np.random.default_rng(0)
+    Z = random.standard_normal((200, 5))
+    t = (Z @ random.standard_normal(5) > 0).astype(int)
+    start = size * random.standard_normal(5)
+    for options in (
+        {"lr": 0.1},
+        {"lr": 0.1, "batch_size": 1},
+        {"lr": "auto"},
+        {"optimizer": "adam"},
+        {"optimizer": gd.SGD(0.1, momentum=0.9)},
+    ):
+        r = gd.fit(Z, t, loss="perceptron", coef_init=start, **options)
+        assert np.mean(r.predict(Z) == t) > 0.85
+    tiny = np.append(1e-9, np.zeros(199))
+    for loss in ("quantile", gd.losses.EpsilonInsensitive(0.0)):
+        r = gd.fit(Z, tiny, loss=loss, lr=0.1, batch_size=1)
+        assert r.history.loss.max() < 10
+
+
+@pytest.mark.parametrize("loss", ["hinge", "perceptron", "quantile"])
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_losses_of_bounded_slope_diverge_by_their_penalty(loss, batch_size):
+    """w becomes -2 w and more at each step."""
+    t = y if loss == "quantile" else y > 0
+    with pytest.raises(gd.DivergenceError):
+        gd.fit(X, t, loss=loss, lr=1.0, l2=3.0, batch_size=batch_size, epochs=200)
 
 
 @pytest.mark.parametrize("end", ["epochs", "tol", "callback", "divergence", "bad data"])

@@ -562,6 +562,32 @@ def test_clipping_bounds_the_step(backend, batch_size):
         assert wide.digest == free.digest
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float32", 1e20), ("float32", 1e-25), ("float64", 1e160), ("float64", 1e-170)],
+)
+def test_norms_of_gradients_whose_squares_are_no_numbers(backend, dtype, size, sparse):
+    """Of absolute errors of a large y, where x is (3, 4) times the size, the gradient is -x: of 5 times the size."""
+    Z, t = np.array([[3 * size, 4 * size]] * 2, dtype), [1e37, 1e37]
+    rows = scipy.sparse.csr_array(Z) if sparse else Z
+    options = {
+        "loss": gd.losses.EpsilonInsensitive(0.0),
+        "fit_intercept": False,
+        "lr": 0.25,
+        "epochs": 1,
+        "backend": backend,
+    }
+    for batch_size in (None, 1):
+        r = gd.fit(rows, t, **options | {"lr": 1e-30}, batch_size=batch_size)
+        assert r.history.grad_norm[0] == pytest.approx(5 * size, rel=1e-6, abs=0)
+    if size > 1:  # else the 1e-6 that is added to the norm stands out
+        r = gd.fit(rows, t, clip_norm=0.5, **options)
+        assert r.coef == pytest.approx(np.array([0.6, 0.8]) / 8, rel=1e-6)
+        free = gd.fit(rows, t, clip_norm=1e3 * size, **options)
+        assert free.coef == pytest.approx(Z[0] / 4, rel=1e-6, abs=0)
+
+
 def test_seeds(backend):
     def digest(**options):
         return gd.fit(X, y, batch_size=1, epochs=2, lr=0.01, backend=backend, **options).digest

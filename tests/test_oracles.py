@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gdfast as gd
 from comparison import verdict
-from gdfast import _backends, order
+from gdfast import _backends, _curvature, order
 
 REFERENCE = Path(__file__).with_name("reference")
 FASTEST = next(iter(_backends.TABLE))  # where the fits are many; the bits are the same
@@ -302,6 +302,174 @@ def test_auto_does_not_diverge_from_far_weights(backend, batch_size):
     options = {"coef_init": [1.0], "batch_size": batch_size, "shuffle": False, "backend": backend}
     r = gd.fit(X, np.full(2001, 0.1), lr="auto", epochs=20, **options)
     assert r.history.loss[-1] < 1
+
+
+def spectrum(values, vectors, rows, random):
+    """Rows whose mean of x x' has these eigenvalues, with these vectors for the first of them."""
+    d = len(values)
+    frame = np.linalg.qr(np.column_stack([*vectors, random.standard_normal((d, d))]))[0][:, :d]
+    basis = np.linalg.qr(random.standard_normal((rows, d)))[0] * math.sqrt(rows)
+    return basis * np.sqrt(values) @ frame.T
+
+
+def splitmix_start(size):
+    """Numbers in [-1, 1) from the bits of their index, by splitmix64: a start that would be known beforehand."""
+    z = np.arange(1, size + 1, dtype=np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(40)) / 2**23 - 1
+
+
+def across(start, random):
+    """A direction that is orthogonal to a vector."""
+    v = random.standard_normal(len(start))
+    return v - start * (v @ start) / (start @ start)
+
+
+def hidden(random):
+    """Rows with one direction, or column, that outweighs the others and does not show at once."""
+    d, ratio = int(random.integers(2, 60)), random.uniform(1.5, 6)
+    kind = random.integers(4)
+    if kind == 0:  # across a start that is known
+        start = splitmix_start(d + 1)[:d]
+        return spectrum([ratio, *np.ones(d - 1)], [across(start, random)], 4 * d, random)
+    if kind == 1:  # across the signs and sizes of the start of the search
+        start = _curvature._start(d, np.uint64(0), np.dtype(np.float64))
+        return spectrum([ratio, *np.ones(d - 1)], [across(start, random)], 4 * d, random)
+    if kind == 2:  # one-hot, with a category more frequent than the others
+        return np.eye(d)[np.append(np.arange(d), np.full(int(ratio), random.integers(d)))]
+    return random.standard_cauchy((int(random.integers(1, 80)), d)) * 10.0 ** random.integers(
+        -3, 4, d
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_auto_is_safe_whatever_the_spectrum(dtype):
+    """1 / L by numpy's eigenvalues, where a search from a start that is known would find half of L or less."""
+    random = np.random.default_rng(0)
+    for _ in range(12):
+        X = hidden(random).astype(dtype)
+        exponent = random.integers(-15, 16) if dtype == "float32" else random.integers(-148, 149)
+        scale = 10.0**exponent / np.abs(X).max()
+        largest = 2 * np.linalg.eigvalsh(X.T.astype(float) @ X / len(X))[-1] * scale**2
+        Z = (X * scale).astype(dtype)
+        options = {"fit_intercept": False, "epochs": 1, "backend": FASTEST}
+        rate = gd.fit(Z, np.ones(len(Z)), **options).history.lr[0]
+        assert rate == pytest.approx(1 / largest, rel=5e-3 if dtype == "float64" else 2e-2)
+        with pytest.raises(gd.DivergenceError) as error:
+            gd.fit(Z, np.ones(len(Z)), lr=100 * float(rate), **options | {"epochs": 100})
+        assert error.value.stable_lr == pytest.approx(2 / largest, rel=2e-3)
+
+
+def test_auto_of_rows_orthogonal_to_the_search():
+    """Whose first product is 0 in every bit: then the sum of the eigenvalues bounds the largest."""
+    start = _curvature._start(2, np.uint64(0), np.dtype(np.float64))
+    X = np.outer([1.0, -2.0], [start[1], -start[0]])
+    r = gd.fit(X, [1.0, -2.0], fit_intercept=False, epochs=50, backend=FASTEST)
+    assert r.history.lr[0] == pytest.approx(1 / (2 * np.mean(X**2) * 2))
+    assert r.history.loss[-1] < 1e-20
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize(
+    ("dtype", "sizes"),
+    [
+        ("float32", [2e-18, 1e-12, 1e-10, 1e-5, 1e5, 1e10, 1e15, 2e18]),
+        ("float64", [2e-153, 1e-150, 1e-80, 1e-10, 1e80, 1e150, 2e153]),
+    ],
+)
+def test_auto_for_squares_at_the_limits(backend, batch_size, dtype, sizes):
+    """Of one column with a constant size c, L and R are 2 c^2: w after a step of the full batch is the solution."""
+    for c in sizes:
+        X = np.array([[c], [-c], [c], [-c]], dtype)
+        y = np.array([3, -3, 3, -3], dtype)
+        r = gd.fit(
+            X,
+            y,
+            batch_size=batch_size,
+            fit_intercept=False,
+            epochs=2,
+            shuffle=False,
+            backend=backend,
+        )
+        exact = 1 / (2 * float(X[0, 0]) ** 2)
+        assert float(r.history.lr[0]) == pytest.approx(exact, rel=1e-6)
+        assert float(r.coef[0]) * c == pytest.approx(3, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize(
+    ("dtype", "size", "verb"),
+    [
+        ("float32", 1e-25, "underflow"),
+        ("float32", 1e25, "overflow"),
+        ("float64", 1e-180, "underflow"),
+        ("float64", 1e180, "overflow"),
+    ],
+)
+def test_auto_refuses_squares_beyond_the_limits(batch_size, dtype, size, verb):
+    X = np.array([[size], [-size]], dtype)
+    with pytest.raises(ValueError, match=rf"the squares of X {verb} {dtype}: its largest value is"):
+        gd.fit(X, [0.1, -0.1], batch_size=batch_size, fit_intercept=False)
+
+
+def test_the_search_for_the_rate_takes_few_passes(monkeypatch):
+    """A first product, and then as many as there are weights, or a few more than 16."""
+    engine, passes = _backends.find(FASTEST), []
+    total = engine.total
+    monkeypatch.setattr(engine, "total", lambda *arguments: passes.append(1) or total(*arguments))
+    random = np.random.default_rng(0)
+    for features, most in ((1, 3), (5, 7), (30, 20), (200, 25)):
+        X = random.standard_normal((400, features))
+        passes.clear()
+        gd.fit(X, X[:, 0], epochs=1, backend=FASTEST)
+        assert len(passes) <= most
+
+
+def test_the_largest_eigenvalue_of_a_tridiagonal_matrix():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        size = random.integers(1, 101)
+        diagonal = random.uniform(0, 1, size) * 10.0 ** random.integers(-3, 4)
+        beside = random.uniform(0, 1, size - 1) * 10.0 ** random.integers(-9, 3)
+        matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+        found = _curvature.largest_of_tridiagonal(diagonal.tolist(), beside.tolist())
+        assert found == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-13)
+
+
+# Where a running sum is fed by slopes or curvatures that change: (X, y, momentum, options).
+FED = [
+    ([[1.0], [0.0]], [1.0, 1.0], 0.995, {"l1": 0.1}),
+    (
+        [[-1.0], [1.0], [-1.0], [1.0], [-1.0]],
+        [317.003, 317.402, 316.5, 317.077, 315.793],
+        0.99,
+        {"l1": 1.0},
+    ),
+    ([[1.0], [0.3]], [1, 0], 0.999, {"loss": "squared_hinge"}),
+    ([[1.0], [0.3]], [1, 0], 0.9999, {"loss": "squared_hinge"}),
+]
+
+
+@pytest.mark.parametrize("case", FED, ids=str)
+def test_auto_with_momentum_near_1(case):
+    """Of objectives that are not quadratic."""
+    X, y, momentum, options = case
+    r = gd.fit(X, y, optimizer=gd.SGD("auto", momentum=momentum), epochs=20_000, **options)
+    assert r.history.loss.max() <= 4 * r.history.loss[0]
+    assert r.history.loss[-1000:].mean() <= r.history.loss[0]
+
+
+def test_auto_with_momentum_and_l1_on_random_data():
+    for momentum in (0.95, 0.99, 0.995):
+        for seed in range(20):
+            random = np.random.default_rng(seed)
+            X = random.standard_normal((50, [1, 2, 5][seed % 3]))
+            y = X.sum(axis=1) + 3 + random.standard_normal(50)
+            l1 = 10 ** random.uniform(-2, 1)
+            optimizer = gd.SGD("auto", momentum=momentum)
+            r = gd.fit(X, y, l1=l1, optimizer=optimizer, epochs=2000, backend=FASTEST)
+            assert r.history.loss.max() <= 3 * r.history.loss[0]
 
 
 STABLE = [

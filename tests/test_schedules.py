@@ -166,6 +166,41 @@ def test_optimal_takes_its_t0_from_the_loss():
     assert warm.history.lr.tolist() == [pytest.approx(0.01 / 3), r.history.lr[0]]
 
 
+SQUARED = ["squared_error", "half_squared_error", "squared_epsilon_insensitive", "squared_hinge"]
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize("loss", SQUARED)
+def test_optimal_starts_at_a_safe_rate_where_slopes_have_no_bound(loss, batch_size):
+    """Of one column of a constant size c the largest curvature is that of the loss times c^2."""
+    Z, curvature = np.array([[3.0], [-3.0]] * 4), 1.0 if loss == "half_squared_error" else 2.0
+    options = {"loss": loss, "batch_size": batch_size, "fit_intercept": False, "epochs": 2}
+    r = gd.fit(Z, [1, 0] * 4, lr=S.Optimal(1e-4), **options)
+    assert r.history.lr[0] == pytest.approx(1 / (9 * curvature))
+    steps = 8 if batch_size else 1
+    assert r.history.lr[1] == pytest.approx(1 / (9 * curvature + 1e-4 * steps))
+    slow = gd.fit(Z, [1, 0] * 4, lr=S.Optimal(1e8), **options)  # whose own rate is lower
+    assert slow.history.lr[0] == pytest.approx(0.01, rel=1e-12)
+    given = gd.fit(Z, [1, 0] * 4, lr=S.Optimal(1.0, t0=8.0), **options)
+    assert given.history.lr[0] == 1 / 8
+    warm = gd.fit(Z, [1, 0] * 4, lr=S.Warmup(S.Optimal(1e-4), length=1), **options)
+    assert warm.history.lr[1] == r.history.lr[0]
+    adam = gd.fit(Z, [1, 0] * 4, optimizer=gd.Adam(S.Optimal(1e-4)), **options)
+    assert adam.history.lr[0] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("l2", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("loss", ["half_squared_error", "squared_epsilon_insensitive"])
+def test_optimal_fits_where_scikit_learn_does(loss, l2):
+    """Its SGDRegressor's R^2 with a clip at 1e12 and 100 epochs: below -1e23, above 0.99, about 0.75."""
+    random = np.random.default_rng(0)
+    Z = random.normal(size=(200, 5))
+    t = Z @ random.normal(size=5) + 3 + 0.1 * random.normal(size=200)
+    r = gd.fit(Z, t, loss=loss, l2=l2, lr=S.Optimal(l2), batch_size=1, epochs=100)
+    score = 1 - np.mean((r.predict(Z) - t) ** 2) / t.var()
+    assert score > {1e-4: 0.99, 1e-2: 0.99, 1.0: 0.7}[l2]
+
+
 def test_divergence_names_the_rate_of_its_epoch():
     with pytest.raises(gd.DivergenceError, match="lr=16 diverged at epoch 4") as raised:
         gd.fit(X, y, lr=S.Exponential(1.0, gamma=2.0), epochs=30)

@@ -150,13 +150,30 @@ class Numba(NamedTuple):
             total += half * penalty.weight_decay * all_squares
         return loss + total
 
-    def norm(self, grad, outputs):
+    def sum_of_squares(self, grad, outputs):
         width = len(grad) // outputs
         squares = _vectors.dot(grad, 0, grad, 0, width - 1) + grad[width - 1] * grad[width - 1]
         for o in range(1, outputs):
             b = grad[o * width + width - 1]
             squares += _vectors.dot(grad, o * width, grad, o * width, width - 1) + b * b
-        return np.sqrt(squares)
+        return squares
+
+    def divide_by_largest(self, grad):
+        largest = grad.dtype.type(0)
+        for g in grad:
+            largest = elementary.where(abs(g) > largest, abs(g), largest)
+        if largest > 0:
+            for j in range(len(grad)):
+                grad[j] /= largest
+        return largest
+
+    def norm(self, grad, outputs):
+        squares = self.sum_of_squares(grad, outputs)
+        limits = np.finfo(grad.dtype)
+        if limits.tiny / limits.eps <= squares <= limits.max:
+            return np.sqrt(squares)
+        largest = self.divide_by_largest(grad)
+        return largest * np.sqrt(self.sum_of_squares(grad, outputs))
 
     def within(self, grad, tol):
         inside = True
@@ -180,12 +197,8 @@ class Numba(NamedTuple):
         one = grad.dtype.type(1)
         if clip_norm == np.inf:
             return one
-        if penalty is not None and penalty.l1 != 0:
-            self.least_slopes(penalty, params, outputs, True, False, grad, slopes)
-            norm = self.norm(slopes, outputs)
-        else:
-            norm = self.norm(grad, outputs)
-        kept = clip_norm / (norm + grad.dtype.type(1e-6))
+        self.least_slopes(penalty, params, outputs, True, False, grad, slopes)
+        kept = clip_norm / (self.norm(slopes, outputs) + grad.dtype.type(1e-6))
         return kept if kept < 1 else one
 
     def scale(self, grad, kept):

@@ -252,11 +252,27 @@ class Numpy:
             return loss
         return loss + penalty.of(params.reshape(outputs, -1), fit_intercept)
 
-    def norm(self, grad: Array, outputs: int) -> Any:
-        """The Euclidean norm: of each output the weights as a dot product and the intercept, the outputs in turn."""
+    def sum_of_squares(self, grad: Array, outputs: int) -> Any:
+        """Of each output the weights as a dot product and the intercept, the outputs in turn."""
         g = grad.reshape(outputs, -1)
         parts = order.squares(g[:, :-1]) + g[:, -1] * g[:, -1]
-        return np.sqrt(np.add.accumulate(parts)[-1])
+        return np.add.accumulate(parts)[-1]
+
+    def divide_by_largest(self, grad: Array) -> Any:
+        """Divide by the largest component and return it: squares then neither overflow nor underflow."""
+        largest = np.abs(grad).max()
+        if largest > 0:
+            grad /= largest
+        return largest
+
+    def norm(self, grad: Array, outputs: int) -> Any:
+        """The Euclidean norm. Where the squares overflow, or terms that count are lost, `grad` becomes divided."""
+        squares = self.sum_of_squares(grad, outputs)
+        limits = np.finfo(grad.dtype)
+        if limits.tiny / limits.eps <= squares <= limits.max:
+            return np.sqrt(squares)
+        largest = self.divide_by_largest(grad)
+        return largest * np.sqrt(self.sum_of_squares(grad, outputs))
 
     def within(self, grad: Array, tol: Any) -> bool:
         """Whether no component is larger than tol; NaN is."""
@@ -286,10 +302,8 @@ class Numpy:
         one = elementary.like(clip_norm, 1.0)
         if clip_norm == np.inf:
             return one
-        if penalty.l1 != 0:
-            self.least_slopes(penalty, params, outputs, True, False, grad, slopes)
-            grad = slopes
-        kept = clip_norm / (self.norm(grad, outputs) + elementary.like(clip_norm, 1e-6))
+        self.least_slopes(penalty, params, outputs, True, False, grad, slopes)
+        kept = clip_norm / (self.norm(slopes, outputs) + elementary.like(clip_norm, 1e-6))
         return kept if kept < 1 else one
 
     def scale(self, grad: Array, kept: Any) -> None:
