@@ -523,10 +523,11 @@ def _check_whole(result: FitResult) -> None:
     choose("stop_reason", result.stop_reason, dict.fromkeys(get_args(StopReason)))
     choose("backend", result.backend, _backends.TABLE)
     for name, values in vars(history).items():
+        if values is None and getattr(History, name, 0) is None:
+            continue  # it was not kept, or not by the version that wrote it
         if name in ("coef", "intercept"):
-            if values is not None:
-                inner = coef.shape if name == "coef" else coef.shape[:-1]
-                _check_shape(f"history.{name}", values, (epochs + 1, *inner))
+            inner = coef.shape if name == "coef" else coef.shape[:-1]
+            _check_shape(f"history.{name}", values, (epochs + 1, *inner))
         elif name != "val_loss" or np.size(values):
             _check_shape(f"history.{name}", values, (epochs,))
 

@@ -438,6 +438,19 @@ def test_a_file_without_an_array(tmp_path):
             gd.load(path)
 
 
+def test_a_file_without_what_older_versions_did_not_keep(tmp_path):
+    path = tmp_path / "model.npz"
+    r = gd.fit(X, y)
+    r.save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    del arrays["history.objective"]
+    savez(path, **arrays)
+    again = gd.load(path)
+    assert again.digest == r.digest
+    assert again.history.objective is None
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         gd.load(tmp_path / "model.npz")
