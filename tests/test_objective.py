@@ -138,8 +138,9 @@ def test_patience_judges_by_the_objective(backend, batch_size):
         return np.mean((WITH_ONE @ w - SUMS) ** 2) + np.sum(w[:3] ** 2)
 
     assert r.stop_reason == "patience"
-    assert objective(start) > 1.5 * objective(best)
-    assert objective(np.array([*r.coef, r.intercept])) < 1.03 * objective(best)
+    near = 1.5 if batch_size == 1 else 1.03  # single rows keep moving the weights
+    assert objective(start) > 1.8 * objective(best)
+    assert objective(np.array([*r.coef, r.intercept])) < near * objective(best)
     assert r.history.loss[0] < r.history.loss[-1]
 
 
@@ -192,7 +193,7 @@ CLIPPED = {
 @pytest.mark.parametrize("kind", ["dense", "sparse", "stream", "two outputs"])
 def test_clipping_with_l1_leads_to_the_minimum(optimizer, kind):
     """Where the gradient of the loss, which is l1 there, is longer than clip_norm."""
-    options = {"l1": 0.8, "clip_norm": 0.5, "optimizer": optimizer, "epochs": 2000, "tol": 1e-7}
+    options = {"l1": 1.2, "clip_norm": 0.5, "optimizer": optimizer, "epochs": 5000, "tol": 1e-7}
     if kind == "stream":
         blocks = [(ROWS[k : k + 70], SUMS[k : k + 70]) for k in range(0, 200, 70)]
         r = gd.fit_stream(blocks, **options)
@@ -204,7 +205,7 @@ def test_clipping_with_l1_leads_to_the_minimum(optimizer, kind):
         r = gd.fit(csr_array(ROWS) if kind == "sparse" else ROWS, SUMS, **options)
     assert r.stop_reason == "tol"
     assert r.history.grad_norm[0] > 0.5
-    expected = lasso(0.8)
+    expected = lasso(1.2)
     assert np.count_nonzero(expected[:3]) == np.count_nonzero(r.coef) == 2
     np.testing.assert_allclose([*r.coef, r.intercept], expected, atol=1e-6)
 
@@ -236,7 +237,7 @@ OPTIONS = {
     "per sample": {"batch_size": 1, "lr": 0.01},
     "per sample, penalised": {"batch_size": 1, "lr": 0.01, "l1": 0.01, "l2": 0.1},
     "per sample by the data": {"batch_size": 1},
-    "momentum": {"optimizer": gd.SGD(0.01, momentum=0.9), "batch_size": 3, "average": True},
+    "momentum": {"optimizer": gd.SGD(0.001, momentum=0.9), "batch_size": 3, "average": True},
     "adam": {"optimizer": gd.Adam(0.01), "clip_norm": 1.0},
     "standardized": {"standardize": True},
     "validation": {"validation": 0.3, "patience": 3, "lr": 0.01},
