@@ -39,6 +39,9 @@ public:
     // `linear` of the loss.
     virtual int linear() const = 0;
 
+    // How many targets belong to a row.
+    virtual index targets(index outputs) const = 0;
+
     // The losses of up to `chunk` rows, whose predictions are given, (outputs, chunk); c, unless it is null, becomes
     // their derivatives by them. Both are times the weights of the rows.
     virtual void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs, T *c,
@@ -71,6 +74,8 @@ public:
     explicit LossKernelsOf(const Loss<T> &loss) : loss_(loss) {}
 
     int linear() const override { return gdfast::linear<Loss<T>>; }
+
+    index targets(index outputs) const override { return is_joint<Loss<T>> ? 1 : outputs; }
 
     [[gnu::flatten]] void of_rows(const Targets<T> &targets, const index *rows, index count, const T *p, index outputs,
                                   T *c, T *losses) const override {

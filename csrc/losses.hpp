@@ -6,13 +6,16 @@
 #include "order.hpp"
 #include "table.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 namespace gdfast {
 
 template <class T>
 struct SquaredError {
     static constexpr const char *name = "squared_error";
+    static constexpr std::size_t arity = 0;
     explicit SquaredError(const double *) {}
 
     T value(T p, T y) const {
@@ -28,6 +31,7 @@ struct SquaredError {
 template <class T>
 struct HalfSquaredError {
     static constexpr const char *name = "half_squared_error";
+    static constexpr std::size_t arity = 0;
     explicit HalfSquaredError(const double *) {}
 
     T value(T p, T y) const {
@@ -40,6 +44,7 @@ struct HalfSquaredError {
 template <class T>
 struct Huber {
     static constexpr const char *name = "huber";
+    static constexpr std::size_t arity = 1;
     T delta;
     explicit Huber(const double *fields) : delta(T(fields[0])) {}
 
@@ -57,6 +62,7 @@ struct Huber {
 template <class T>
 struct EpsilonInsensitive {
     static constexpr const char *name = "epsilon_insensitive";
+    static constexpr std::size_t arity = 1;
     T epsilon;
     explicit EpsilonInsensitive(const double *fields) : epsilon(T(fields[0])) {}
 
@@ -73,6 +79,7 @@ struct EpsilonInsensitive {
 template <class T>
 struct SquaredEpsilonInsensitive {
     static constexpr const char *name = "squared_epsilon_insensitive";
+    static constexpr std::size_t arity = 1;
     T epsilon;
     explicit SquaredEpsilonInsensitive(const double *fields) : epsilon(T(fields[0])) {}
 
@@ -90,6 +97,7 @@ struct SquaredEpsilonInsensitive {
 template <class T>
 struct Quantile {
     static constexpr const char *name = "quantile";
+    static constexpr std::size_t arity = 1;
     T q;
     explicit Quantile(const double *fields) : q(T(fields[0])) {}
 
@@ -100,6 +108,7 @@ struct Quantile {
 template <class T>
 struct Poisson {
     static constexpr const char *name = "poisson";
+    static constexpr std::size_t arity = 0;
     explicit Poisson(const double *) {}
 
     T value(T p, T y) const { return T(exp(double(p))) - y * p; }
@@ -109,6 +118,7 @@ struct Poisson {
 template <class T>
 struct Logistic {
     static constexpr const char *name = "logistic";
+    static constexpr std::size_t arity = 0;
     explicit Logistic(const double *) {}
 
     T value(T p, T y) const {
@@ -131,6 +141,7 @@ struct Logistic {
 template <class T>
 struct Hinge {
     static constexpr const char *name = "hinge";
+    static constexpr std::size_t arity = 0;
     explicit Hinge(const double *) {}
 
     T value(T p, T y) const {
@@ -143,6 +154,7 @@ struct Hinge {
 template <class T>
 struct SquaredHinge {
     static constexpr const char *name = "squared_hinge";
+    static constexpr std::size_t arity = 0;
     explicit SquaredHinge(const double *) {}
 
     T value(T p, T y) const {
@@ -158,6 +170,7 @@ struct SquaredHinge {
 template <class T>
 struct ModifiedHuber {
     static constexpr const char *name = "modified_huber";
+    static constexpr std::size_t arity = 0;
     explicit ModifiedHuber(const double *) {}
 
     T value(T p, T y) const {
@@ -170,6 +183,7 @@ struct ModifiedHuber {
 template <class T>
 struct Perceptron {
     static constexpr const char *name = "perceptron";
+    static constexpr std::size_t arity = 0;
     explicit Perceptron(const double *) {}
 
     T value(T p, T y) const {
@@ -183,6 +197,7 @@ struct Perceptron {
 template <class T>
 struct Softmax {
     static constexpr const char *name = "softmax";
+    static constexpr std::size_t arity = 1;
     explicit Softmax(const double *) {}
 
     T row(const T *p, const T *y, T *c, index k) const {
@@ -191,7 +206,7 @@ struct Softmax {
             best = p[o] > p[best] ? o : best;
         }
         const double top = double(p[best]);
-        const index right = static_cast<index>(y[0]);
+        const index right = y[0] >= 0 && y[0] < T(k) ? static_cast<index>(y[0]) : -1; // y may have been written to
         double beyond = 0, others = 0;
         for (index o = 0; o < k; ++o) {
             const double e = exp_of_difference(double(p[o]), top);
@@ -203,7 +218,7 @@ struct Softmax {
         for (index o = 0; o < k; ++o) {
             c[o] = o == right ? T(-others / total) : c[o] / T(total);
         }
-        return T(log1p(beyond) + (top - double(p[right])));
+        return T(log1p(beyond) + (top - double(p[std::max(right, index(0))])));
     }
 };
 

@@ -20,14 +20,17 @@ public:
 
     index n, d;
 
-    // values: (n, d)
-    Dense(const T *values, index rows, index features)
-        : n(rows), d(features), groups_(features), values_(values), whole_(whole_groups(features)) {
+    // values: n rows of d features, each `stride` numbers after the one before; 0 where all are the same.
+    Dense(const T *values, index rows, index features, index stride)
+        : n(rows), d(features), groups_(features), values_(values), stride_(stride), whole_(whole_groups(features)) {
         const index beyond = whole_ - d;
-        readable_ = beyond == 0 ? n : std::max(index(0), n - (beyond + d - 1) / d);
-        last_.resize(static_cast<std::size_t>((n - readable_) * whole_));
-        for (index i = readable_; i < n; ++i) {
-            std::copy_n(values + i * d, d, last_.data() + (i - readable_) * whole_);
+        const index unreadable = beyond == 0 ? 0 : stride == 0 ? n : std::min(n, (beyond + stride - 1) / stride);
+        readable_ = n - unreadable;
+        last_stride_ = stride == 0 ? 0 : whole_;
+        const index kept = stride == 0 ? std::min(unreadable, index(1)) : unreadable;
+        last_.resize(static_cast<std::size_t>(kept * whole_));
+        for (index k = 0; k < kept; ++k) {
+            std::copy_n(values + (readable_ + k) * stride, d, last_.data() + k * whole_);
         }
     }
 
@@ -42,23 +45,24 @@ public:
     // Rows first, ..., first + count - 1.
     void rows(index first, index count, Row *out) const {
         const index readable = std::clamp(readable_ - first, index(0), count);
-        const T *const start = values_ + first * d;
+        const index stride = stride_; // which no pointer aliases
+        const T *const start = values_ + first * stride;
         for (index k = 0; k < readable; ++k) {
-            out[k] = start + k * d;
+            out[k] = start + k * stride;
         }
         for (index k = readable; k < count; ++k) {
-            out[k] = last_.data() + (first + k - readable_) * whole_;
+            out[k] = last_.data() + (first + k - readable_) * last_stride_;
         }
     }
 
     // These rows.
     void rows(const index *numbers, index count, Row *out) const {
-        const index d_ = d, readable = readable_, whole = whole_; // which no pointer aliases
+        const index stride = stride_, readable = readable_, last_stride = last_stride_; // which no pointer aliases
         const T *const values = values_, *const last = last_.data();
         for (index k = 0; k < count; ++k) {
             const index i = numbers[k];
             const bool in_values = i < readable;
-            out[k] = (in_values ? values : last) + (in_values ? i : i - readable) * (in_values ? d_ : whole);
+            out[k] = (in_values ? values : last) + (in_values ? i : i - readable) * (in_values ? stride : last_stride);
         }
     }
 
@@ -125,9 +129,11 @@ private:
 
     Groups<T> groups_;
     const T *values_;
+    index stride_;        // from a row to the next
     index whole_;         // d, made up to whole groups of lanes
     index readable_;      // rows from which as many numbers can be read without leaving the array
     std::vector<T> last_; // the others, each with room for them
+    index last_stride_;   // from one of them to the next
 };
 
 template <class T>

@@ -7,6 +7,7 @@
 #include "table.hpp"
 
 #include <cmath>
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -33,15 +34,18 @@ T mixed(T old, T recent, T keep, T take) {
     return keep * old + take * recent;
 }
 
-// s[k * stride] is the parameter's k-th state, c the numbers of the step. A rule that coasts has `factors`, `drift` and
-// `fade`, which say what a gradient of 0 does.
+// s[k * stride] is the parameter's k-th state, of as many as `states` says; c are the numbers of the step. A rule that
+// coasts has `factors`, `drift` and `fade`, which say what a gradient of 0 does.
 template <class T>
 struct SGD {
     static constexpr const char *name = "sgd";
+    static constexpr std::size_t arity = 3;
     T momentum, weight_decay;
     bool nesterov;
 
     explicit SGD(const double *rule) : momentum(T(rule[0])), weight_decay(T(rule[1])), nesterov(rule[2] != 0) {}
+
+    index states() const { return momentum != 0 ? 1 : 0; }
 
     T step(T w, T g, T *s, index, const T *c) const {
         g = decayed(g, w, weight_decay);
@@ -60,9 +64,12 @@ struct SGD {
 template <class T>
 struct Adagrad {
     static constexpr const char *name = "adagrad";
+    static constexpr std::size_t arity = 3;
     T weight_decay, eps;
 
     explicit Adagrad(const double *rule) : weight_decay(T(rule[0])), eps(T(rule[2])) {}
+
+    index states() const { return 1; }
 
     T step(T w, T g, T *s, index, const T *c) const {
         g = decayed(g, w, weight_decay);
@@ -74,12 +81,15 @@ struct Adagrad {
 template <class T>
 struct RMSprop {
     static constexpr const char *name = "rmsprop";
+    static constexpr std::size_t arity = 6;
     T alpha, take, eps, weight_decay, momentum;
     bool centered;
 
     explicit RMSprop(const double *rule)
         : alpha(T(rule[0])), take(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])), momentum(T(rule[4])),
           centered(rule[5] != 0) {}
+
+    index states() const { return 3; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         g = decayed(g, w, weight_decay);
@@ -111,10 +121,13 @@ struct RMSprop {
 template <class T>
 struct Adadelta {
     static constexpr const char *name = "adadelta";
+    static constexpr std::size_t arity = 4;
     T rho, take, eps, weight_decay;
 
     explicit Adadelta(const double *rule)
         : rho(T(rule[0])), take(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])) {}
+
+    index states() const { return 2; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         g = decayed(g, w, weight_decay);
@@ -135,12 +148,15 @@ struct Adadelta {
 template <class T>
 struct Adam {
     static constexpr const char *name = "adam";
+    static constexpr std::size_t arity = 6;
     T take1, keep2, take2, weight_decay;
     bool decoupled, amsgrad;
 
     explicit Adam(const double *rule)
         : take1(T(rule[0])), keep2(T(rule[1])), take2(T(rule[2])), weight_decay(T(rule[3])), decoupled(rule[4] != 0),
           amsgrad(rule[5] != 0) {}
+
+    index states() const { return amsgrad ? 3 : 2; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         if (decoupled) {
@@ -163,9 +179,12 @@ struct Adam {
 template <class T>
 struct SparseAdam {
     static constexpr const char *name = "sparseadam";
+    static constexpr std::size_t arity = 3;
     T take1, take2, eps;
 
     explicit SparseAdam(const double *rule) : take1(T(rule[0])), take2(T(rule[1])), eps(T(rule[2])) {}
+
+    static index states() { return 2; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         const bool moves = g != 0;
@@ -180,10 +199,13 @@ struct SparseAdam {
 template <class T>
 struct Adamax {
     static constexpr const char *name = "adamax";
+    static constexpr std::size_t arity = 4;
     T take1, keep2, eps, weight_decay;
 
     explicit Adamax(const double *rule)
         : take1(T(rule[0])), keep2(T(rule[1])), eps(T(rule[2])), weight_decay(T(rule[3])) {}
+
+    index states() const { return 2; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         g = decayed(g, w, weight_decay);
@@ -200,11 +222,14 @@ struct Adamax {
 template <class T>
 struct NAdam {
     static constexpr const char *name = "nadam";
+    static constexpr std::size_t arity = 5;
     T take1, keep2, take2, weight_decay;
     bool decoupled;
 
     explicit NAdam(const double *rule)
         : take1(T(rule[0])), keep2(T(rule[1])), take2(T(rule[2])), weight_decay(T(rule[3])), decoupled(rule[4] != 0) {}
+
+    index states() const { return 3; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         if (decoupled) {
@@ -227,12 +252,15 @@ struct NAdam {
 template <class T>
 struct RAdam {
     static constexpr const char *name = "radam";
+    static constexpr std::size_t arity = 6;
     T take1, keep2, take2, eps, weight_decay;
     bool decoupled;
 
     explicit RAdam(const double *rule)
         : take1(T(rule[0])), keep2(T(rule[1])), take2(T(rule[2])), eps(T(rule[3])), weight_decay(T(rule[4])),
           decoupled(rule[5] != 0) {}
+
+    index states() const { return 2; }
 
     T step(T w, T g, T *s, index stride, const T *c) const {
         if (decoupled) {
@@ -251,9 +279,12 @@ struct RAdam {
 template <class T>
 struct Rprop {
     static constexpr const char *name = "rprop";
+    static constexpr std::size_t arity = 5;
     T down, up, smallest, largest;
 
     explicit Rprop(const double *rule) : down(T(rule[1])), up(T(rule[2])), smallest(T(rule[3])), largest(T(rule[4])) {}
+
+    index states() const { return 2; }
 
     T step(T w, T g, T *s, index stride, const T *) const {
         const T agreement = g * s[0];
@@ -271,9 +302,12 @@ struct Rprop {
 template <class T>
 struct ASGD {
     static constexpr const char *name = "asgd";
+    static constexpr std::size_t arity = 1;
     T weight_decay;
 
     explicit ASGD(const double *rule) : weight_decay(T(rule[0])) {}
+
+    index states() const { return 0; }
 
     T step(T w, T g, T *, index, const T *c) const {
         g = decayed(g, w, weight_decay);
@@ -285,10 +319,13 @@ struct ASGD {
 template <class T>
 struct Lion {
     static constexpr const char *name = "lion";
+    static constexpr std::size_t arity = 5;
     T keep1, take1, keep2, take2, weight_decay;
 
     explicit Lion(const double *rule)
         : keep1(T(rule[0])), take1(T(rule[1])), keep2(T(rule[2])), take2(T(rule[3])), weight_decay(T(rule[4])) {}
+
+    index states() const { return 1; }
 
     T step(T w, T g, T *s, index, const T *c) const {
         const T m = s[0];

@@ -23,6 +23,9 @@ class RuleKernels {
 public:
     virtual ~RuleKernels() = default;
 
+    // How many states it keeps of each parameter.
+    virtual index states() const = 0;
+
     // A step of all params that are trained, without penalties.
     virtual void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const = 0;
 
@@ -50,6 +53,8 @@ class RuleKernelsOf<Rule<T>> final : public RuleKernels<T> {
 public:
     explicit RuleKernelsOf(const Rule<T> &rule) : rule_(rule) {}
 
+    index states() const override { return rule_.states(); }
+
     [[gnu::flatten]] void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const override {
         const Rule<T> rule = rule_; // which no pointer aliases, nor these
         const std::array<T, step_numbers> numbers = c;
@@ -58,7 +63,7 @@ public:
         for (index first = 0; first < size; first += shape.stride) {
             const index end = first + shape.d + (shape.fit_intercept ? 1 : 0);
             for (index j = first; j < end; ++j) {
-                state.params[j] = rule.step(state.params[j], g[j], state.slots + j, size, numbers.data());
+                state.params[j] = rule.step(state.params[j], g[j], state.slots_of(j), size, numbers.data());
             }
         }
     }
@@ -68,7 +73,7 @@ public:
         const index size = state.shape.size();
         for (index at = 0; at < count; ++at) {
             const index j = which[at];
-            state.params[j] = rule_.step(state.params[j], g[j], state.slots + j, size, c.data());
+            state.params[j] = rule_.step(state.params[j], g[j], state.slots_of(j), size, c.data());
         }
     }
 
@@ -85,7 +90,7 @@ public:
             for (index at = 0; at < count; ++at) {
                 const Coasting<T> c = by[at];
                 for (index j = columns[at]; j < size; j += state.shape.stride) {
-                    T *const s = state.slots + j;
+                    T *const s = state.slots_of(j);
                     const T drift = rule_.drift(s, size);
                     if (state.total != nullptr) {
                         state.total[j] += c.counted * state.params[j] - c.path * drift;

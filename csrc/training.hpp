@@ -46,7 +46,7 @@ struct Pending {
     bool coasts() const { return count == 4; }
 };
 
-// What a training run changes. `total` is null where no average is asked for.
+// What a training run changes. `slots` is null where the rule keeps no states, `total` where no average is asked for.
 template <class T>
 struct State {
     T *params;     // (size,)
@@ -57,6 +57,9 @@ struct State {
     index averages_after;
     index steps;
     Pending<T> pending = {};
+
+    // Those of parameter j.
+    T *slots_of(index j) const { return slots != nullptr ? slots + j : nullptr; }
 
     bool averages() const { return total != nullptr && steps > averages_after; }
 

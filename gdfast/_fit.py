@@ -1,6 +1,7 @@
 """`fit`: arguments -> problem -> backend -> result."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ from gdfast.matrices import (
 )
 from gdfast.optimizers import Optimizer, Rate
 from gdfast.penalties import Penalty
-from gdfast.problem import Array, Log, Pending, Problem, State, fresh_slots
+from gdfast.problem import Array, Pending, Problem, State, fresh_slots
 from gdfast.results import FitResult
 from gdfast.schedules import Constant, InverseScaling, OpenLoop, Schedule
 from gdfast.targets import Coding, check_numbers, coding
@@ -240,6 +241,7 @@ def fit(
     >>> r.coef, r.history.loss[:2]
     (array([1.99994444]), array([4.66666667, 3.83620741]))
     """
+    began = time.perf_counter()
     engine = _backends.find(backend)
     options = checked(
         loss=loss,
@@ -267,6 +269,7 @@ def fit(
         options,
         X,
         y,
+        began,
         sample_weight=sample_weight,
         coef_init=coef_init,
         intercept_init=intercept_init,
@@ -294,6 +297,7 @@ def fit_and_state(
 
     The names are those of the columns, where X itself has none; `strata` and `weights_name` are as for `split`.
     """
+    began = time.perf_counter()
     engine = _backends.find(backend)
     asked = checked(**options)
     run = prepared(
@@ -301,6 +305,7 @@ def fit_and_state(
         asked,
         X,
         y,
+        began,
         sample_weight=sample_weight,
         coef_init=coef_init,
         intercept_init=intercept_init,
@@ -318,6 +323,7 @@ def prepared(
     options: Options,
     X: ArrayLike,
     y: ArrayLike,
+    began: float,
     *,
     sample_weight: ArrayLike | None,
     coef_init: ArrayLike | None,
@@ -327,7 +333,7 @@ def prepared(
     strata: Array | None = None,
     weights_name: str = "sample_weight",
 ) -> Run:
-    """Check the data, and set a fit up."""
+    """Check the data, and set a fit up that began, by time.perf_counter, when its function was called."""
     matrix = as_matrix(X, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
     targets, coded = coding(y, options.loss, rows, dtype)
@@ -343,7 +349,7 @@ def prepared(
         strata=strata,
         weights_name=weights_name,
     )
-    return begin(engine, options, training, targets, names, start, held_out=held_out)
+    return begin(engine, options, training, targets, names, start, began, held_out=held_out)
 
 
 @standard
@@ -379,6 +385,7 @@ def partial(
     FitResult, Continued
         The model, with the history of this epoch, and the state for the next call; the one given stays as it is.
     """
+    began = time.perf_counter()
     engine = _backends.find(backend)
     asked = checked(**options, epochs=1)
     matrix = as_matrix(X, "X", None if state is None else state.params.dtype, sparse=True)
@@ -404,7 +411,8 @@ def partial(
         state = state.suited(asked.optimizer, targets, asked.averaged, start if given else None)
     weights = as_unscaled_weights(sample_weight, rows, dtype, weights_name)
     data = Rows(matrix, coded, weights)
-    run = begin(engine, asked, data, targets, names, state.params.copy(), before=state)
+    start = state.params.copy()
+    run = begin(engine, asked, data, targets, names, start, began, before=state)
     result = finish(run, asked)
     return result, run.handed_on(result)
 
@@ -433,14 +441,17 @@ def begin(
     targets: Coding,
     names: tuple[str, ...] | None,
     start: Array,
+    began: float,
     *,
     held_out: Rows | None = None,
     before: Continued | None = None,
 ) -> Run:
-    """Set a fit up: its rates, and room for what it writes down."""
+    """Set a fit up that began, by time.perf_counter, when its function was called."""
     record, formula, epochs = options.optimizer, options.loss, options.epochs
     rows, dtype, outputs = len(data.y), data.y.dtype, targets.outputs
     options.check_representable(dtype)
+    if options.callback is not None:  # which may write into the arrays that were given
+        data, held_out = data.owned(), None if held_out is None else held_out.owned()
     largest = float(np.finfo(dtype).max)
     data = _neutral(data)
     scaling = None
@@ -516,7 +527,6 @@ def begin(
         check_finite(data.X, "X")
         if held_out is not None:
             check_finite(held_out.X, "validation X")
-    losses_of_epochs = np.empty(epochs, dtype)
     return Run(
         engine=engine,
         problem=problem,
@@ -529,21 +539,12 @@ def begin(
         names=names,
         targets=targets,
         state=state,
-        log=Log(
-            loss=losses_of_epochs,
-            objective=losses_of_epochs if problem.penalty.free else np.empty(epochs, dtype),
-            grad_norm=np.empty(epochs, dtype),
-            params=np.empty((epochs if options.traced else 0, len(start)), dtype),
-            sums=np.zeros(-(-rows // order.BLOCK), dtype),
-        ),
         origin=start.copy(),
-        lr=np.empty(epochs, dtype),
-        val_loss=np.empty(0, dtype) if held_out is None else np.full(epochs, np.nan, dtype),
-        seconds=np.empty(epochs),
         traced=options.traced,
         reference=reference,
         auto=auto,
         sound=None if before is None else before.sound,
+        began=began,
     )
 
 

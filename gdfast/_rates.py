@@ -20,6 +20,8 @@ from gdfast.schedules import ClosedLoop, Constant, InverseScaling, OpenLoop, Sch
 
 # Up to so many steps it is not worth looking for the one from which their numbers stay the same.
 FEW = 1 << 12
+# Epochs and steps are counted in 64 bits.
+LAST = 1 << 62
 
 
 @dataclass
@@ -120,12 +122,8 @@ class Pace:
         first, end = self.epochs_before, self.epochs_before + epochs
         if schedule.per == "step":
             first, end = self._counted(first), self._counted(end)
-        parts = range(first, end, 1 << 16)
         with np.errstate(all="ignore"):
-            return max(
-                (float(schedule.rates(np.arange(k, min(k + (1 << 16), end))).max()) for k in parts),
-                default=0.0,
-            )
+            return schedule.highest(first, min(end, LAST)) if epochs else 0.0
 
     def rate(self, epoch: int) -> float:
         """The first rate of an epoch."""

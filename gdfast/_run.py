@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +33,11 @@ from gdfast.targets import Coding
 
 # A loss has diverged when it is this many times that of the start.
 DIVERGENCE_FACTOR = 1e6
-# Epochs of few multiplications run several in one call of the backend, up to about this many.
+
+# Epochs of few multiplications run several in one call of the backend, up to about this many; and no more than have run
+# before, or than these: what a call prepares and writes down grows with the epochs run, whatever their limit is.
 WORK_IN_A_CALL = 1 << 22
+EPOCHS_IN_THE_FIRST_CALL = 1 << 10
 
 Callback = Callable[[FitResult], Any]
 
@@ -136,6 +139,32 @@ class Continued(NamedTuple):
         return State(params, self.slots.copy(), self.total.copy(), params.copy(), self.steps)
 
 
+class Growing:
+    """An array of rows that are written once, in their order: there is room for twice as many as are there, at most.
+
+    Views of them stay as they are, and so cost no more for each epoch however many there are.
+    """
+
+    def __init__(self, rows: Array) -> None:
+        self._rows = rows
+
+    def put(self, first: int, rows: Array) -> None:
+        """Write the rows from the first one on, behind those that are there."""
+        end = first + len(rows)
+        if end > len(self._rows):
+            room = np.empty((max(end, 2 * len(self._rows)), *rows.shape[1:]), rows.dtype)
+            room[:first] = self._rows[:first]
+            self._rows = room
+        self._rows[first:end] = rows
+
+    def until(self, end: int) -> Array:
+        """A view of the rows before `end`."""
+        return self._rows[:end]
+
+    def __getitem__(self, row: int) -> Any:
+        return self._rows[row]
+
+
 @dataclass
 class Run:
     """A fit under way."""
@@ -151,16 +180,34 @@ class Run:
     names: tuple[str, ...] | None
     targets: Coding
     state: State
-    log: Log
     origin: Array
-    lr: Array
-    val_loss: Array
-    seconds: Array
     traced: bool
     reference: float  # the loss by which divergence is judged
     auto: InverseScaling | None  # the slowest rates that lr="auto" has found so far
     sound: Array | None  # of a run that continues others: their latest sound params
+    began: float  # when, by time.perf_counter
     done: int = 0
+
+    sums: Array = field(init=False)  # the losses of the last epoch's blocks
+    # What is written down of each epoch: the fields of `History`, the last two with a row for the start.
+    loss: Growing = field(init=False)
+    objective: Growing = field(init=False)  # the same, where there are no penalties
+    val_loss: Growing = field(init=False)
+    lr: Growing = field(init=False)
+    grad_norm: Growing = field(init=False)
+    seconds: Growing = field(init=False)
+    coef: Growing = field(init=False)
+    intercept: Growing = field(init=False)
+
+    def __post_init__(self) -> None:
+        dtype = self.problem.dtype
+        self.sums = np.zeros(-(-len(self.problem.rows.y) // order.BLOCK), dtype)
+        for name in ("loss", "val_loss", "lr", "grad_norm"):
+            setattr(self, name, Growing(np.empty(0, dtype)))
+        self.objective = self.loss if self.problem.penalty.free else Growing(np.empty(0, dtype))
+        self.seconds = Growing(np.empty(0))
+        coef, intercept = self._shaped(self._given(self.origin[None]))
+        self.coef, self.intercept = Growing(coef), Growing(intercept)
 
     def all_epochs(
         self,
@@ -170,7 +217,7 @@ class Run:
         progress: bool,
     ) -> StopReason:
         """Run the epochs, several in a call where nothing is to be done between them; say why they ended."""
-        begin = time.perf_counter()
+        since = time.perf_counter() - self.began
         one_by_one = (
             callback is not None
             or progress
@@ -179,7 +226,7 @@ class Run:
             or self.pace.heeds
         )
         work = len(self.problem.rows.y) * len(self.state.params)
-        at_once = 1 if one_by_one else max(1, WORK_IN_A_CALL // work)
+        most = 1 if one_by_one else max(1, WORK_IN_A_CALL // work)
         with _bar(epochs) if progress else nullcontext() as show:
             while self.done < epochs:
                 check_stopped()
@@ -187,28 +234,23 @@ class Run:
                 steps = self.state.steps
                 start = None if self.held_out is None else self.state.params.copy()
                 settling = is_settling(self.problem.loss, self.pace.epochs_before + first)
-                status, params = self._advance(1 if settling else min(at_once, epochs - first))
+                at_once = 1 if settling else min(most, max(first, EPOCHS_IN_THE_FIRST_CALL))
+                status, params = self._advance(min(at_once, epochs - first))
                 lost = status == DIVERGED and not self._new_rows_alone()
                 if start is not None:
                     lost |= self._validated(first, params[: self.done - first - lost], start, steps)
-                elapsed = time.perf_counter() - begin
-                since = self.seconds[first - 1] if first else 0.0
-                share = (elapsed - since) / (self.done - first)
-                np.multiply(
-                    np.arange(1.0, self.done - first + 1),
-                    share,
-                    out=self.seconds[first : self.done],
-                )
-                if first:
-                    self.seconds[first : self.done] += since
+                elapsed, ran = time.perf_counter() - self.began, self.done - first
+                share = (elapsed - since) / ran
+                self.seconds.put(first, since + share * np.arange(1.0, ran + 1))
+                since = elapsed
                 if lost:
                     raise self._divergence()
                 if self.record.stability is None and not np.isfinite(self.state.slots).all():
                     raise self._overflow()
                 if settling:
-                    self._settle(float(self.log.loss[first]))
+                    self._settle(float(self.loss[first]))
                 if show is not None:
-                    show(float(self.log.loss[first]))
+                    show(float(self.loss[first]))
                 if self.pace.heeds:
                     self.pace.heed(self._measured(first)[0])
                 spent = patience.limit is not None and patience.spent(*self._measured(first))
@@ -222,25 +264,35 @@ class Run:
 
     def _advance(self, epochs: int) -> tuple[int, Array]:
         """Run so many epochs, or fewer; say why they ended, and where, if they are traced, the params were."""
-        part = slice(self.done, self.done + epochs)
-        first = self.pace.epochs_before + self.done
+        done, dtype = self.done, self.problem.dtype
+        first = self.pace.epochs_before + done
         if self.seed is None:
             keys = np.empty((epochs, 0), np.uint64)
         else:
             keys = order.round_keys(self.seed, range(first, first + epochs))
-        self.lr[part] = self.pace.rates(first, first + epochs)
+        rates = np.broadcast_to(self.pace.rates(first, first + epochs), epochs)
         numbers = self.pace.coming(self.state.steps, epochs * self.pace.steps_an_epoch)
-        params = self.log.params[part]
-        if self.held_out is not None and not self.traced:
-            params = np.empty((epochs, len(self.state.params)), params.dtype)
-        self.log.sums.fill(0)
-        log = self.log._replace(
-            loss=self.log.loss[part],
-            objective=self.log.objective[part],
-            grad_norm=self.log.grad_norm[part],
+        traced = epochs if self.traced or self.held_out is not None else 0
+        params = np.empty((traced, len(self.state.params)), dtype)
+        self.sums.fill(0)
+        loss = np.empty(epochs, dtype)
+        log = Log(
+            loss=loss,
+            objective=loss if self.problem.penalty.free else np.empty(epochs, dtype),
+            grad_norm=np.empty(epochs, dtype),
             params=params,
+            sums=self.sums,
         )
         ran, status = self.engine.descend(self.problem, self.state, numbers, keys, log)
+        self.loss.put(done, log.loss[:ran])
+        if self.objective is not self.loss:
+            self.objective.put(done, log.objective[:ran])
+        self.grad_norm.put(done, log.grad_norm[:ran])
+        self.lr.put(done, rates[:ran].astype(dtype))
+        if self.traced:
+            coef, intercept = self._shaped(self._given(params[:ran]))
+            self.coef.put(done + 1, coef)
+            self.intercept.put(done + 1, intercept)
         self.done += ran
         return status, params
 
@@ -272,8 +324,8 @@ class Run:
         if self.held_out is not None:
             return float(self.val_loss[epoch]), self._params()
         if self.problem.full_batch and not len(self.state.total):
-            return float(self.log.objective[epoch]), self._given(self.state.start)
-        return float(self.log.objective[epoch]), self._params()
+            return float(self.objective[epoch]), self._given(self.state.start)
+        return float(self.objective[epoch]), self._params()
 
     def _validated(self, first: int, traced: Array, start: Array, steps: int) -> bool:
         """Whether the validation loss is lost in one of these epochs; if so, the run goes back to it.
@@ -285,7 +337,7 @@ class Run:
         for k, params in enumerate(traced):
             model = self._params() if averaged else self._given(params)
             loss = self._loss(self.held_out, model)
-            self.val_loss[first + k] = loss
+            self.val_loss.put(first + k, np.array([loss]))
             if not np.isfinite(loss):
                 self.done = first + k + 1
                 self.state.start = traced[k - 1] if k else start
@@ -304,7 +356,7 @@ class Run:
 
         It is if the params that were sound there are no better on these rows; the bound is then raised.
         """
-        loss = float(self.log.loss[self.done - 1])
+        loss = float(self.loss[self.done - 1])
         if self.sound is None or not (math.isfinite(loss) and np.isfinite(self.state.params).all()):
             return False
         by_the_sound = float(self._loss(self.problem.rows, self.sound))
@@ -321,28 +373,30 @@ class Run:
         """The result so far, by default with the latest weights."""
         params = self._params() if params is None else params
         coef, intercept = self._shaped(params)
-        coefs = intercepts = None
-        if self.traced:
-            coefs, intercepts = self._shaped(
-                self._given(np.vstack([self.origin, self.log.params[: self.done]]))
-            )
+        done, running = self.done, stop_reason == "running"
+
+        def so_far(values: Growing, count: int = done) -> Array:
+            """The first rows: where others will follow a view, else without the room for those."""
+            rows = values.until(count)
+            return rows if running else rows.copy()
+
         history = frozen(
             History,
-            loss=self._so_far(self.log.loss),
-            val_loss=self._so_far(self.val_loss),
-            lr=self._so_far(self.lr),
-            grad_norm=self._so_far(self.log.grad_norm),
-            seconds=self._so_far(self.seconds),
-            coef=coefs,
-            intercept=intercepts,
-            objective=self._so_far(self.log.objective),
+            loss=so_far(self.loss),
+            val_loss=so_far(self.val_loss),
+            lr=so_far(self.lr),
+            grad_norm=so_far(self.grad_norm),
+            seconds=so_far(self.seconds),
+            coef=so_far(self.coef, done + 1) if self.traced else None,
+            intercept=so_far(self.intercept, done + 1) if self.traced else None,
+            objective=so_far(self.objective),
         )
         return frozen(
             FitResult,
             coef=coef,
             intercept=float(intercept) if self.targets.single else intercept,
             history=history,
-            n_epochs=self.done,
+            n_epochs=done,
             n_steps=self.state.steps - self.pace.steps_before,
             converged=stop_reason == "tol",
             stop_reason=stop_reason,
@@ -361,7 +415,7 @@ class Run:
         """
         state, last = self.state, self.done - 1
         sound = self._given(state.start if self.sound is not None else state.params)
-        if not self.log.loss[last] <= self.reference:
+        if not self.loss[last] <= self.reference:
             sound = self._given(self.origin) if self.sound is None else self.sound
         here = Continued(
             targets=self.targets,
@@ -392,15 +446,11 @@ class Run:
             models = models[..., 0, :]
         return models[..., :-1].copy(), models[..., -1].copy()
 
-    def _so_far(self, values: Array) -> Array:
-        """The entries of the epochs done; nothing changes them any more."""
-        return values if len(values) == self.done else values[: self.done].copy()
-
     def _divergence(self) -> Exception:
         """The error for an epoch whose loss or weights are lost: bad data, or a rate that is too large."""
         check_finite(self.problem.rows.X, "X")
         epoch = self.done - 1
-        loss = float(self.log.loss[epoch])
+        loss = float(self.loss[epoch])
         divided = optimizers.division_by_zero(self.record, self.state.params)
         if divided:
             return self._error(f"the weights are lost at epoch {epoch}: {divided}")
@@ -464,7 +514,7 @@ class Run:
                 f'no rate is stable for {name} whatever the weights: lr="auto" chooses by the data'
             )
         elif stable is None:
-            words = _rates.smaller(self.record, float(self.lr[: self.done].max()))
+            words = _rates.smaller(self.record, float(self.lr.until(self.done).max()))
         else:
             kind = "stable rate" if stable.exact else "rate that is sure to be stable"
             if not self.problem.full_batch:

@@ -49,7 +49,7 @@ class Scaling:
         """A standardised copy of X."""
         if isinstance(X, Csr):
             return X.scaled(self.scale)
-        Z = np.empty_like(X)
+        Z = np.empty(X.shape, X.dtype)
         for part in order.chunks(*X.shape):
             np.divide(X[part] - self.mean, self.scale, out=Z[part])
         Z.flags.writeable = False

@@ -5,6 +5,7 @@ whole, and for the full batch subtrees that are whole (`gdfast.order`). So where
 """
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -117,6 +118,7 @@ def fit_stream(
     >>> r.digest == gd.fit(X, y, batch_size=2, epochs=5, shuffle=False).digest
     True
     """
+    began = time.perf_counter()
     engine = _backends.find(backend)
     options = _fit.checked(
         loss=loss,
@@ -148,7 +150,8 @@ def fit_stream(
     names = rows.source.names
     columns = names, rows.source.names_of_y
     _, held_out = _fit.split(rows, columns, validation, options.seed, targets)
-    run = _fit.begin(Streaming(engine), options, rows, targets, names, start, held_out=held_out)
+    engine = Streaming(engine)
+    run = _fit.begin(engine, options, rows, targets, names, start, began, held_out=held_out)
     return _fit.finish(run, options)
 
 
@@ -324,6 +327,10 @@ class Stream(Rows):
         counts = None if self.counts is None else self.counts.without_targets()
         vars(rows).update(vars(self), untargeted=True, counts=counts)
         return rows
+
+    def owned(self) -> Self:
+        """The rows themselves: they are taken in anew in each pass."""
+        return self
 
     def standardized(self, scaling: Scaling) -> Self:
         """The rows with the columns scaled, whenever they are read."""

@@ -46,6 +46,11 @@ class Csr(NamedTuple):
             return self
         return self._replace(data=read_only(self.data.astype(dtype)))
 
+    def owned(self) -> "Csr":
+        """The same rows with index arrays of their own, which nobody else can write into."""
+        indices, indptr = (read_only(a.copy()) for a in (self.indices, self.indptr))
+        return self._replace(indices=indices, indptr=indptr)
+
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> "Csr":
         """A copy of the rows where a mask is True, or of the rows with these numbers, in this order."""
         rows = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen

@@ -38,6 +38,10 @@ class Rows(NamedTuple):
         """The same rows, with a single target of 0."""
         return self._replace(y=read_only(np.zeros((len(self.y), 1), self.y.dtype)))
 
+    def owned(self) -> "Rows":
+        """The same rows, safe from whoever writes into the user's arrays: of numbers no kernel makes an address."""
+        return self._replace(X=self.X.owned()) if isinstance(self.X, Csr) else self
+
     def standardized(self, scaling: Any) -> "Rows":
         """The rows with the columns scaled."""
         return self._replace(X=scaling.standardized(self.X))
@@ -103,7 +107,9 @@ def as_matrix(
     """(n, d) in this dtype, or in float32 or float64 as it comes; C-contiguous, aligned, native, read-only.
 
     A copy only where it must be one, and then a single one: an array in float32 or float64 and C order is read where it
-    is, in memory or on the disk; one in Fortran order is copied, because the kernels read rows. Integers and booleans
+    is, in memory or on the disk; one in Fortran order is copied, because the kernels read rows. With `sparse`, where X
+    is meant, rows that share their memory are not pulled apart either, which a copy would make larger than they are:
+    one row that a stride of 0 repeats, or the rows of a sliding window. Integers and booleans
     become float64. The columns of a pandas or polars frame or of an Arrow table are brought together in float32 if all
     of them are float32, else in float64. A scipy sparse array becomes a `Csr` with `sparse`, and is an error without;
     so does a pandas frame with a sparse column, which is made dense without.
@@ -114,6 +120,9 @@ def as_matrix(
         return as_csr(X, name, dtype)
     if sparse and _is_sparse_frame(X):
         return _as_sparse_rows(X, name, dtype)
+    if sparse and type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and _repeats_a_row(X):
+        row: Any = as_matrix(X[:1], name, dtype, sparse=True)
+        return np.broadcast_to(row, X.shape)
     a = as_floats(X, name)
     if a.ndim == 1:
         form = f"{name}.reshape" if hasattr(X, "reshape") else f"np.asarray({name}).reshape"
@@ -128,7 +137,19 @@ def as_matrix(
         raise ValueError(
             f"{name} is empty, shape {a.shape}: it needs at least one row and one feature"
         )
-    return read_only(a if dtype is None else _cast(a, name, dtype), dtype or a.dtype)
+    if dtype is not None:
+        a = _cast(a, name, dtype)
+    overlap = 0 < a.strides[0] < a.shape[1] * a.itemsize and a.strides[1] == a.itemsize
+    if sparse and overlap and a.flags.aligned:
+        view = a.view(np.ndarray)
+        view.setflags(write=False)
+        return view
+    return read_only(a)
+
+
+def _repeats_a_row(X: Array) -> bool:
+    """Whether all rows are one, in memory."""
+    return len(X) > 1 and X.strides[0] == 0
 
 
 def as_vector(y: Any, name: str, rows: int, dtype: np.dtype[Any], matrix: str = "X") -> Array:
@@ -216,7 +237,7 @@ def check_finite(
         return
     if a.size <= FEW and all_within(a, sys.float_info.max):
         return
-    finite = np.isfinite(a)
+    finite = np.isfinite(a[:1] if a.ndim == 2 and _repeats_a_row(a) else a)
     if np.count_nonzero(finite) < finite.size:
         where = _first(~finite)
         raise ValueError(f"{name}{_place(where)} is {a[where]}: {advice}")

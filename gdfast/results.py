@@ -179,12 +179,11 @@ class FitResult:
         if features != self.coef.shape[-1]:
             raise ValueError(f"X has {features} features, the model has {self.coef.shape[-1]}")
         dtype = np.result_type(a.dtype, self.coef)
-        if isinstance(a, Csr):
-            a = a.astype(dtype)
+        a = a.astype(dtype) if isinstance(a, Csr) else as_matrix(a, "X", dtype, sparse=True)
         models = np.column_stack([np.atleast_2d(self.coef), np.atleast_1d(self.intercept)])
         name = self.backend if _backends.why_not(self.backend) is None else "numpy"
         p: Array = _backends.find(name).predict(
-            a if isinstance(a, Csr) else as_matrix(a.astype(dtype, copy=False)),
+            a,
             len(models),
             models.astype(dtype).ravel(),
             useful_threads(_backends.default_threads(), rows, features, len(models)),

@@ -76,6 +76,10 @@ class OpenLoop(Schedule, ABC):
     def _rates(self, t: Array) -> Array:
         """The same for an array of integers that is not empty."""
 
+    def highest(self, first: int, end: int) -> float:
+        """The highest rate from `first` to before `end`: the first one, where the rates never rise."""
+        return float(self.rates([first])[0])
+
     def for_loss(self, loss: Loss, safe_rate: Callable[[], float] = unlimited) -> "OpenLoop":
         """The schedule with what it takes from the loss of a fit, and from the largest safe rate for its data."""
         return self
@@ -193,6 +197,12 @@ class StepDecay(OpenLoop):
         rates: Array = self.lr * powers(self.factor, t // self.every)
         return rates
 
+    def highest(self, first: int, end: int) -> float:
+        """The highest rate from `first` to before `end`: the first, or for a factor above 1 nearly the last."""
+        if self.factor <= 1:
+            return super().highest(first, end)
+        return self.lr * float(power(self.factor, (end - 1) // self.every))
+
 
 @dataclass(frozen=True)
 class Exponential(OpenLoop):
@@ -234,6 +244,12 @@ class Exponential(OpenLoop):
     def _rates(self, t: Array) -> Array:
         rates: Array = self.lr * powers(self.gamma, t)
         return rates
+
+    def highest(self, first: int, end: int) -> float:
+        """The highest rate from `first` to before `end`: the first, or for a gamma above 1 nearly the last."""
+        if self.gamma <= 1:
+            return super().highest(first, end)
+        return self.lr * float(power(self.gamma, end - 1))
 
 
 @dataclass(frozen=True)
@@ -286,6 +302,11 @@ class Cosine(OpenLoop):
         )  # (1 + cos 2a) / 2 is the square of cos a, which does not cancel
         rates: Array = self.lr_min + (self.lr - self.lr_min) * (half * half)
         return rates
+
+    def highest(self, first: int, end: int) -> float:
+        """The highest rate from `first` to before `end`: lr, where a wave begins between them."""
+        begin = first + -first % (2 * self.total)
+        return float(self.rates([first, end - 1, begin if begin < end else first]).max())
 
 
 @dataclass(frozen=True)
@@ -349,6 +370,15 @@ class Warmup(OpenLoop):
         after = self.schedule.rates(where(t < self.length, 0, t - self.length))
         rates: Array = where(t < self.length, rising, after)
         return rates
+
+    def highest(self, first: int, end: int) -> float:
+        """The highest rate from `first` to before `end`: at the end of the rise, or in the other schedule."""
+        begin = max(first, self.length)
+        rising = float(self.rates([min(end, self.length) - 1])[0]) if first < self.length else 0.0
+        after = (
+            self.schedule.highest(begin - self.length, end - self.length) if begin < end else 0.0
+        )
+        return max(rising, after)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ GDFAST_LIVE_ORACLES set the peers are asked now: that needs torch.
 """
 
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -263,3 +264,17 @@ def test_wrong_arguments(make, message):
 def test_inverse_scaling_begins_to_fall_at_t0():
     rates = S.InverseScaling(3.0, power=0.5, t0=20.0).rates([0, 60, 160, 300])
     np.testing.assert_allclose(rates, [3.0, 1.5, 1.0, 0.75], rtol=1e-14)
+
+
+RISING = {
+    "step_decay": S.StepDecay(0.1, every=3, factor=1.5),
+    "exponential": S.Exponential(0.1, gamma=1.01),
+    "warmup": S.Warmup(S.Exponential(0.1, gamma=1.01), length=4),
+}
+
+
+@pytest.mark.parametrize("schedule", [*OPEN.values(), *RISING.values()], ids=[*OPEN, *RISING])
+def test_the_highest_rate_is_the_highest(schedule):
+    rates = schedule.rates(np.arange(60))
+    for first, end in itertools.combinations(range(0, 61, 3), 2):
+        assert schedule.highest(first, end) == pytest.approx(rates[first:end].max(), rel=1e-12)

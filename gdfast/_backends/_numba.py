@@ -241,7 +241,7 @@ class Numba(NamedTuple):
 
 def dot(X, i, w, first, d):
     """Row i of X times d numbers of w, in the canonical order."""
-    return _vectors.dot(X, i * d, w, first, d)
+    return _vectors.products(X, (i,), w, first, d, ())[0]
 
 
 @overload(dot, jit_options=INLINED)
@@ -464,7 +464,7 @@ def add_rows(kernels, rows, X, loss, first, end, shuffled, params, g):
             p0, p1, p2, p3 = _vectors.products(X, i, params, w, d, later[:2])
             p[o, r], p[o, r + 1], p[o, r + 2], p[o, r + 3] = p0 + b, p1 + b, p2 + b, p3 + b
         for r in range(whole, end - first):
-            p[o, r] = _vectors.dot(X, visited[first + r] * d, params, w, d) + b
+            p[o, r] = dot(X, visited[first + r], params, w, d) + b
     find_losses(kernels, rows, loss, first, end)
     for o in range(outputs):
         w = o * wide
@@ -538,7 +538,7 @@ def by_rows(
             i = visited[at]
             for o in range(outputs):
                 w = o * (d + 1)
-                kernels.p[o, 0] = _vectors.dot(X, i * d, params, w, d) + params[w + d]
+                kernels.p[o, 0] = dot(X, i, params, w, d) + params[w + d]
             find_losses(kernels, rows, loss, at, at + 1)
             block_loss += kernels.lost[0]
             if first + at == n - 1:

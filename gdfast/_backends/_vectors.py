@@ -4,9 +4,9 @@ numba's own loops of that order stay scalar. LLVM lowers the vectors to what the
 nor fuses what it is not told to. Where there are fewer than SMALL features, numbers go one by one: their sum from left
 to right is the same in bits, and what is waited for is shorter.
 
-Arrays are in C order. Rows are given by a tuple of their numbers, others by where their first number stands. Of the
-rows `ahead`, which will be read soon, as much is fetched as is read of those in turn, line by line: all at once, they
-would have to wait for each other.
+Arrays are in C order, but the rows of a matrix may be at any distance from each other. Rows are given by a tuple of
+their numbers, others by where their first number stands. Of the rows `ahead`, which will be read soon, as much is
+fetched as is read of those in turn, line by line: all at once, they would have to wait for each other.
 """
 
 from typing import Any
@@ -44,12 +44,14 @@ class Emitter:
         return self.builder.gep(data, [first])
 
     def rows(self, matrix_type: Any, matrix: Any, rows: Any) -> list[Any]:
-        """The addresses of a matrix's rows."""
-        shape = self.context.make_array(matrix_type)(self.context, self.builder, matrix).shape
-        columns = self.builder.extract_value(shape, 1)
+        """The addresses of a matrix's rows, which may stand in each other's places."""
+        builder = self.builder
+        array = self.context.make_array(matrix_type)(self.context, builder, matrix)
+        start = builder.bitcast(array.data, cgutils.voidptr_t)
+        stride = builder.extract_value(array.strides, 0)  # in bytes
         return [
-            self.at(matrix_type, matrix, self.builder.mul(i, columns))
-            for i in cgutils.unpack_tuple(self.builder, rows)
+            builder.bitcast(builder.gep(start, [builder.mul(i, stride)]), array.data.type)
+            for i in cgutils.unpack_tuple(builder, rows)
         ]
 
     def load(self, address: Any, j: Any, kind: Any, mask: Any) -> Any:
