@@ -17,7 +17,6 @@ from gdfast._run import (
     Patience,
     Run,
     divergence_bound,
-    is_settling,
     model_loss,
 )
 from gdfast._scaling import Scaling
@@ -219,8 +218,8 @@ def fit(
         If an argument is wrong, or X or y hold NaN or infinity: the message names the place.
     DivergenceError
         If the loss stops being finite, or passes 1e6 times the larger of the losses of predicting 0 and of the initial
-        weights; for a loss with a kink the losses of the first two epochs count too. It names a rate that works, and
-        holds the partial result. If the squares of gradients overflow in an optimizer's states: it names the column.
+        weights, unless its slopes are bounded by a kink, as hinge's are. It names a rate that works, and holds the
+        partial result. If the squares of gradients overflow in an optimizer's states: it names the column.
     BackendError
         If the backend asked for is not available.
 
@@ -487,9 +486,7 @@ def begin(
         fused=False,
         clip_norm=options.clip_norm,
         tol=options.tol if options.batch_size is None else -1.0,
-        bound=largest
-        if is_settling(formula, 0 if before is None else before.epochs)
-        else divergence_bound(reference, dtype),
+        bound=largest,  # until the rates are known
         averages_after=record.averages_after,
         threads=options.threads,
     )
@@ -518,6 +515,7 @@ def begin(
         steps_before=state.steps,
         skipped=0 if before is None else before.skipped,
     )
+    problem = problem._replace(bound=divergence_bound(problem, reference, pace.highest(epochs)))
     if options.batch_size is not None:
         problem = problem._replace(fused=_fused(problem, record, pace, epochs))
     state.pending = Pending.of(

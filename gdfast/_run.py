@@ -233,8 +233,7 @@ class Run:
                 first = self.done
                 steps = self.state.steps
                 start = None if self.held_out is None else self.state.params.copy()
-                settling = is_settling(self.problem.loss, self.pace.epochs_before + first)
-                at_once = 1 if settling else min(most, max(first, EPOCHS_IN_THE_FIRST_CALL))
+                at_once = min(most, max(first, EPOCHS_IN_THE_FIRST_CALL))
                 status, params = self._advance(min(at_once, epochs - first))
                 lost = status == DIVERGED and not self._new_rows_alone()
                 if start is not None:
@@ -247,8 +246,6 @@ class Run:
                     raise self._divergence()
                 if self.record.stability is None and not np.isfinite(self.state.slots).all():
                     raise self._overflow()
-                if settling:
-                    self._settle(float(self.loss[first]))
                 if show is not None:
                     show(float(self.loss[first]))
                 if self.pace.heeds:
@@ -295,13 +292,6 @@ class Run:
             self.intercept.put(done + 1, intercept)
         self.done += ran
         return status, params
-
-    def _settle(self, loss: float) -> None:
-        """Judge divergence by this loss too."""
-        self.reference = max(self.reference, loss)
-        if not is_settling(self.problem.loss, self.pace.epochs_before + self.done):
-            bound = divergence_bound(self.reference, self.problem.dtype)
-            self.problem = self.problem._replace(bound=bound)
 
     def _params(self) -> Array:
         """The model so far, for X as it was given."""
@@ -360,7 +350,7 @@ class Run:
         if self.sound is None or not (math.isfinite(loss) and np.isfinite(self.state.params).all()):
             return False
         by_the_sound = float(self._loss(self.problem.rows, self.sound))
-        if loss > divergence_bound(by_the_sound, self.problem.dtype):
+        if loss > divergence_bound(self.problem, by_the_sound, self.pace.highest(1)):
             return False
         self.reference = max(self.reference, by_the_sound)
         return True
@@ -537,18 +527,18 @@ def model_loss(
     return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, n, d, outputs))
 
 
-def is_settling(loss: Loss, epoch: int) -> bool:
-    """Whether an epoch's loss is still part of what divergence is judged by.
+def divergence_bound(problem: Problem, reference: float, highest: float) -> float:
+    """The loss above which a run with such rates at most has diverged.
 
-    It is in the first two where the slope of the loss is bounded, but not how fast it changes: such a loss may be as
-    small as it likes at the start, or 0, and the steps are no smaller for it.
+    A loss with a kink has slopes of bounded size: no rate makes it grow faster than step by step, from however small a
+    loss at the start, but for one by which the penalty turns the weights around. Else it has diverged when it is not
+    finite.
     """
-    return loss.curvature is None and loss.steepness is not None and epoch < 2
-
-
-def divergence_bound(reference: float, dtype: np.dtype[Any]) -> float:
-    """The loss above which a run has diverged."""
-    largest = float(np.finfo(dtype).max)
+    largest = float(np.finfo(problem.dtype).max)
+    kinked = problem.loss.curvature is None and problem.loss.steepness is not None
+    if kinked and not (problem.penalty.l2 + problem.penalty.weight_decay) * highest > 2:
+        return largest
+    reference = reference or float(kinked)
     return min(DIVERGENCE_FACTOR * reference, largest) if reference else largest
 
 

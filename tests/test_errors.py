@@ -104,7 +104,7 @@ WRONG = [
     ({"loss": gd.losses.Softmax(2.5)}, TypeError, "classes must be an integer, not 2.5"),
     ({"loss": gd.losses.Softmax(2**40)}, ValueError, f"classes={2**40} must be in [0, 16777216]"),
     ({"optimizer": "sdg"}, ValueError, "unknown optimizer 'sdg': did you mean 'sgd'? known: 'ada"),
-    ({"optimizer": gd.SGD}, TypeError, "'sgd') or a record, not the class SGD"),
+    ({"optimizer": gd.SGD}, TypeError, "'sparseadam') or a record, not the class SGD"),
     (
         {"optimizer": "adam", "lr": "auto"},
         ValueError,
