@@ -34,7 +34,8 @@ VALUES = {
     "optimizer": [
         *SGD_KINDS,
         *("adagrad", "adagrad decay", "rmsprop", "rmsprop momentum", "rmsprop centered"),
-        *("adadelta", "adam", "amsgrad", "adamw", "adamax", "nadam", "nadam decoupled"),
+        *("adadelta", "adam", "amsgrad", "adamw", "sparseadam", "adamax"),
+        *("nadam", "nadam decoupled"),
         *("radam", "radam decoupled", "rprop", "lion"),
     ],
     "weight_decay": ["none", "some"],
@@ -77,7 +78,7 @@ RULES = [
     ("optimizer", "batch", lambda o, b: o != "rprop" or b in ("full", "all rows")),
     ("optimizer", "lr", lambda o, lr: o != "rprop" or lr == "number"),
     ("optimizer", "lr", lambda o, lr: lr != "auto" or o in SGD_KINDS),
-    ("optimizer", "weight_decay", lambda o, decay: o != "rprop" or decay == "none"),
+    ("optimizer", "weight_decay", lambda o, wd: o not in ("rprop", "sparseadam") or wd == "none"),
     ("loss", "rows", lambda loss, rows: rows != "one" or not classes(loss)),
     ("loss", "outputs", lambda loss, outputs: loss != "softmax" or outputs != "three"),
     ("rows", "validation", lambda rows, part: rows != "one" or part != "part"),
@@ -261,7 +262,7 @@ def loss(name, random):
 
 OWN_RATES = {  # powers of 10, where the size of the gradient does not matter
     **dict.fromkeys(("adagrad", "rmsprop", "adam", "amsgrad", "adamw"), (-2.5, -0.5)),
-    **dict.fromkeys(("adamax", "nadam", "radam", "rprop", "lion"), (-2.5, -0.5)),
+    **dict.fromkeys(("sparseadam", "adamax", "nadam", "radam", "rprop", "lion"), (-2.5, -0.5)),
     "adadelta": (-1, 1),
 }
 
@@ -312,6 +313,8 @@ def optimizer(c, lr, random):
             return gd.Adam(lr, **adaptive, amsgrad=kind == "amsgrad", **decay)
         case "adamw":
             return gd.AdamW(lr, **adaptive, amsgrad=bool(random.random() < 0.3), **decay)
+        case "sparseadam":
+            return gd.SparseAdam(lr, **adaptive)
         case "adamax":
             return gd.Adamax(lr, **adaptive, **decay)
         case "nadam":

@@ -186,6 +186,18 @@ def adamw(o, w, g, lr, t, memory):
     return adam(o, w, g, lr, t, memory, decoupled=True)
 
 
+def sparseadam(o, w, g, lr, t, memory):
+    """Adam of the weights alone whose gradient is not 0, with eps added before the correction of v."""
+    b1, b2 = o.betas
+    moves = g != 0
+    before = [memory.get(name, 0 * w) for name in "mv"]
+    m, v = moments(o, g, memory)
+    memory["m"], memory["v"] = (
+        where(moves, new, old) for new, old in zip((m, v), before, strict=True)
+    )
+    return where(moves, w - lr * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + o.eps), w)
+
+
 def adamax(o, w, g, lr, t, memory):
     b1, b2 = o.betas
     g = g + o.weight_decay * w
@@ -259,6 +271,7 @@ OPTIMIZERS = {
         adadelta,
         adam,
         adamw,
+        sparseadam,
         adamax,
         nadam,
         radam,

@@ -13,7 +13,7 @@ from random_fits import VALUES, covering, drawn, fits_in, met, tried
 from reference_fit import LOSSES, OPTIMIZERS
 
 SEED = 0
-COMBINATIONS = list(itertools.islice(covering(np.random.default_rng(SEED)), 300))
+COMBINATIONS = list(itertools.islice(covering(np.random.default_rng(SEED)), 320))
 PARTS = 10
 
 
