@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -220,25 +221,50 @@ private:
 
     // Scales the step's gradient down to the norm that it may have.
     void clip() {
-        const index moved = static_cast<index>(which_.size()), k = shape_.outputs;
-        const index *const which = which_.data();
         T *const g = g_.data();
-        T total = 0;
-        for (index o = 0; o < k; ++o) {
-            T part = sum_of<T>(moved / k, [=](index at) { return g[which[at * k + o]] * g[which[at * k + o]]; });
-            if (shape_.fit_intercept) {
-                const T b = g[o * shape_.stride + shape_.bias];
-                part += b * b;
-            }
-            total = o == 0 ? part : total + part;
-        }
-        const T factor = options_.clip_norm / (std::sqrt(total) + T(1e-6));
+        const T factor = options_.clip_norm / (norm() + T(1e-6));
         if (factor < 1) {
-            std::for_each(which, which + moved, [=](index j) { g[j] *= factor; });
+            std::for_each(which_.begin(), which_.end(), [=](index j) { g[j] *= factor; });
             for (index j = shape_.bias; j < shape_.size(); j += shape_.stride) {
                 g[j] *= factor;
             }
         }
+    }
+
+    // The Euclidean norm of the step's gradient: in units of its largest component where the squares overflow, or terms
+    // that count are lost.
+    T norm() const {
+        using Limits = std::numeric_limits<T>;
+        const T squares = sum_of_squares(T(1));
+        if (squares >= Limits::min() / Limits::epsilon() && squares <= Limits::max()) {
+            return std::sqrt(squares);
+        }
+        T largest = 0;
+        const auto look = [&](index j) {
+            largest = std::abs(g_[std::size_t(j)]) > largest ? std::abs(g_[std::size_t(j)]) : largest;
+        };
+        std::for_each(which_.begin(), which_.end(), look);
+        for (index j = shape_.bias; shape_.fit_intercept && j < shape_.size(); j += shape_.stride) {
+            look(j);
+        }
+        return largest > 0 ? largest * std::sqrt(sum_of_squares(largest)) : squares;
+    }
+
+    // That of the step's gradient in this unit.
+    T sum_of_squares(T unit) const {
+        const index moved = static_cast<index>(which_.size()), k = shape_.outputs;
+        const index *const which = which_.data();
+        const T *const g = g_.data();
+        const auto square = [=](index j) { return (g[j] / unit) * (g[j] / unit); };
+        T total = 0;
+        for (index o = 0; o < k; ++o) {
+            T part = sum_of<T>(moved / k, [=](index at) { return square(which[at * k + o]); });
+            if (shape_.fit_intercept) {
+                part += square(o * shape_.stride + shape_.bias);
+            }
+            total = o == 0 ? part : total + part;
+        }
+        return total;
     }
 
     // Counts a step, of which the epoch has `left` with it, and begins a period where none is under way.

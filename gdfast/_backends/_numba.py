@@ -976,30 +976,48 @@ def end_step(rule, penalty, params, slots, total, averages_after, pending, steps
 
 @register_jitable(**UNCOUNTED)
 def touched_norm(sums, size, touched, count, d, fit_intercept):
-    """The norm of the gradient, in the columns touched and for the intercepts."""
-    squares = sums.dtype.type(0)
+    """The norm of the gradient, in the columns touched and for the intercepts, as `norm` has it."""
+    one = sums.dtype.type(1)
+    squares = touched_squares(sums, size, touched, count, d, fit_intercept, one)
+    limits = np.finfo(sums.dtype)
+    if limits.tiny / limits.eps <= squares <= limits.max:
+        return np.sqrt(squares)
+    largest = sums.dtype.type(0)
     for w in range(0, len(sums), d + 1):
-        a0 = squares_of_lane(sums, size, touched, w, 0, count)
-        a1 = squares_of_lane(sums, size, touched, w, 1, count)
-        a2 = squares_of_lane(sums, size, touched, w, 2, count)
-        a3 = squares_of_lane(sums, size, touched, w, 3, count)
-        a4 = squares_of_lane(sums, size, touched, w, 4, count)
-        a5 = squares_of_lane(sums, size, touched, w, 5, count)
-        a6 = squares_of_lane(sums, size, touched, w, 6, count)
-        a7 = squares_of_lane(sums, size, touched, w, 7, count)
-        part = ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
-        if fit_intercept:
-            b = sums[w + d] / size
-            part += b * b
-        squares = part if w == 0 else squares + part
-    return np.sqrt(squares)
+        for at in range(count + fit_intercept):
+            g = abs(sums[w + (touched[at] if at < count else d)] / size)
+            largest = elementary.where(g > largest, g, largest)
+    if not largest > 0:
+        return squares
+    return largest * np.sqrt(touched_squares(sums, size, touched, count, d, fit_intercept, largest))
 
 
 @register_jitable(**UNCOUNTED)
-def squares_of_lane(sums, size, touched, w, lane, count):
+def touched_squares(sums, size, touched, count, d, fit_intercept, unit):
+    """The sum of the squares of the gradient, in this unit."""
+    squares = sums.dtype.type(0)
+    for w in range(0, len(sums), d + 1):
+        a0 = squares_of_lane(sums, size, touched, w, 0, count, unit)
+        a1 = squares_of_lane(sums, size, touched, w, 1, count, unit)
+        a2 = squares_of_lane(sums, size, touched, w, 2, count, unit)
+        a3 = squares_of_lane(sums, size, touched, w, 3, count, unit)
+        a4 = squares_of_lane(sums, size, touched, w, 4, count, unit)
+        a5 = squares_of_lane(sums, size, touched, w, 5, count, unit)
+        a6 = squares_of_lane(sums, size, touched, w, 6, count, unit)
+        a7 = squares_of_lane(sums, size, touched, w, 7, count, unit)
+        part = ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7))
+        if fit_intercept:
+            b = sums[w + d] / size / unit
+            part += b * b
+        squares = part if w == 0 else squares + part
+    return squares
+
+
+@register_jitable(**UNCOUNTED)
+def squares_of_lane(sums, size, touched, w, lane, count, unit):
     total = sums.dtype.type(0)
     for at in range(lane, count, LANES):
-        g = sums[w + touched[at]] / size
+        g = sums[w + touched[at]] / size / unit
         total += g * g
     return total
 

@@ -507,15 +507,31 @@ class Lazy:
 
     def clipping(self, g: Array, g_b: Array) -> Any:
         """What the gradient, in its columns (outputs, k) and for the intercepts, is to be multiplied by."""
+        norm = self.norm(g, g_b if self.fit_intercept else g_b[:0])
+        factor = self.clip_norm / (norm + elementary.like(norm, 1e-6))
+        return factor if factor < 1 else self.zero + 1
+
+    def norm(self, g: Array, g_b: Array) -> Any:
+        """The Euclidean norm; in units of its largest component where squares overflow or terms that count are lost."""
+        squares = self.sum_of_squares(g, g_b)
+        limits = np.finfo(g.dtype)
+        if limits.tiny / limits.eps <= squares <= limits.max:
+            return np.sqrt(squares)
+        largest = np.abs(np.concatenate([g.ravel(), g_b])).max(initial=0)
+        if not largest > 0:
+            return squares
+        return largest * np.sqrt(self.sum_of_squares(g / largest, g_b / largest))
+
+    @staticmethod
+    def sum_of_squares(g: Array, g_b: Array) -> Any:
+        """That of the gradient; without intercepts, there are none in g_b."""
         outputs, k = g.shape
         terms = np.zeros((max(1, -(-k // order.LANES)) * order.LANES, outputs), g.dtype)
         terms[:k] = (g * g).T
         squares = order.sum_features(terms)
-        if self.fit_intercept:
+        if len(g_b) > 0:
             squares += g_b * g_b
-        norm = np.sqrt(np.add.accumulate(squares)[-1])
-        factor = self.clip_norm / (norm + elementary.like(norm, 1e-6))
-        return factor if factor < 1 else self.zero + 1
+        return np.add.accumulate(squares)[-1]
 
     def bring(self, columns: Any, b: int) -> None:
         """Make up for what has happened to these columns before step b of the period."""
