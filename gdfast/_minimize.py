@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from gdfast import _backends, _rates, optimizers
 from gdfast._floats import standard
 from gdfast._rates import Pace
-from gdfast._run import stops
+from gdfast._run import Growing, stops
 from gdfast._warnings import warn
 from gdfast.checks import check_int, check_number, names_arguments
 from gdfast.errors import DivergenceError
@@ -36,6 +36,10 @@ MESSAGES = {
 ROUNDING = 1e-6
 # A call of compiled code, which Ctrl-C has to wait for, takes about so many seconds.
 IN_A_CALL = 0.05
+# A call of Python functions makes no more steps than were made before, or than these; and no call makes more than fill
+# so many numbers of the path: what is allocated grows with the steps made, whatever their limit is.
+STEPS_IN_THE_FIRST_CALL = 1 << 10
+NUMBERS_IN_A_CALL = 1 << 17
 # In so many rounds of power iteration the largest curvature is found.
 ROUNDS = 8
 
@@ -103,6 +107,38 @@ class Function:
         return g
 
 
+class Points:
+    """The points of a descent and their values: all, or only the latest three, which the advice asks for."""
+
+    def __init__(self, x: Array, value: Any, kept: bool) -> None:
+        self.kept = kept
+        self.count = 1
+        self.x = Growing(x[None].copy())
+        self.values = Growing(np.array([value], x.dtype))
+        self.lowest, self.least = x.copy(), math.inf  # of the points before the latest
+
+    def add(self, x: Array, values: Array) -> None:
+        """Add points, of which the first is the latest of those that are there."""
+        if len(x) == 1:
+            return
+        k = int(np.argmin(values[:-1]))
+        if values[k] < self.least:
+            self.lowest, self.least = x[k].copy(), float(values[k])
+        if not self.kept:
+            x = np.concatenate([self.x.until(self.count), x[1:][-3:]])[-3:]
+            values = np.concatenate([self.values.until(self.count), values[1:][-3:]])[-3:]
+            self.x, self.values, self.count = Growing(x), Growing(values), len(x)
+            return
+        self.x.put(self.count, x[1:])
+        self.values.put(self.count, values[1:])
+        self.count += len(x) - 1
+
+    def path(self) -> tuple[Array, Array]:
+        """The path as a result has it, with its values: where not all points are kept, the latest two."""
+        first = 0 if self.kept else max(0, self.count - 2)
+        return self.x.until(self.count)[first:], self.values.until(self.count)[first:]
+
+
 def _number(value: Any) -> float:
     number = np.asarray(value)
     if number.size != 1 or number.dtype.kind not in "fiub":
@@ -139,6 +175,7 @@ def minimize(
     lr: Rate | None = None,
     maxiter: int = 100,
     tol: float = 0.0,
+    trace: str | None = "path",
     callback: Callable[[MinimizeResult], Any] | None = None,
     backend: str | None = None,
 ) -> MinimizeResult:
@@ -165,6 +202,8 @@ def minimize(
     tol : float, default 0
         Stop when no component of the gradient is larger, whatever the callback answers. The weight decay of the
         optimizer, if it has one that is not decoupled, counts: f + weight_decay / 2 sum x^2 is what it minimises.
+    trace : "path" or None, default "path"
+        Keep all points in ``path`` and ``fun_path``; None keeps the latest two alone, whatever the number of steps.
     callback : callable, optional
         Called after each step with the `MinimizeResult` so far; returning True or raising StopIteration stops.
     backend : {"cpp", "numba", "numpy"}, optional
@@ -210,6 +249,8 @@ def minimize(
         raise TypeError(f"jac must be callable, True or None, not {jac!r}")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, not {callback!r}")
+    if trace is not None and str(trace) != "path":
+        raise ValueError(f'trace={trace!r} must be None or "path"')
     jitted = _backends.is_jitted(fun) and (jac is True or _backends.is_jitted(jac))
     engine = _backends.find("numba" if backend is None and jitted else backend)
     record = optimizers.find(optimizer, lr)
@@ -222,30 +263,32 @@ def minimize(
     function = Function(fun, jac, x)
     _rates.check_numbers(record, dtype, "x0")
     value, gradient = function(x)
-    grad = gradient.astype(dtype)
+    grad, begin = gradient.astype(dtype), float(value)
     largest = np.finfo(dtype).max
     limit = dtype.type(min(tol, float(largest)))
     if not (math.isfinite(value) and all_within(grad, largest)):
         raise ValueError(
             f"at x0 = {x} f is {value} and its gradient {grad}: start where both are finite"
         )
-    path = np.empty((maxiter + 1, d), dtype)
-    values = np.empty(maxiter + 1, dtype)
-    path[0], values[0] = x, value
+    points = Points(x, value, trace is not None)
     slots = fresh_slots(record.rule, d, dtype)
     decay = dtype.type(record.decay)
     pace = Pace(record, schedule, 1, dtype)
     one_by_one = callback is not None or pace.heeds
     compiled = jitted and engine.NAME == "numba"
     called = (fun, None if jac is True else jac) if compiled else (function, None)
-    at_once = 1 if one_by_one or compiled else maxiter
+    at_once = 1 if one_by_one or compiled else STEPS_IN_THE_FIRST_CALL
+    most = max(1, NUMBERS_IN_A_CALL // d)
 
     def result(status: int, made: int) -> MinimizeResult:
         unseen = made if compiled else 0  # calls from compiled code
+        path, values = points.path()
+        if status != RUNNING:  # where no others follow, without the room for them
+            path, values = path.copy(), values.copy()
         return frozen(
             MinimizeResult,
-            x=path[made].copy(),
-            fun=float(values[made]),
+            x=path[-1].copy(),
+            fun=float(values[-1]),
             jac=grad.copy(),
             nit=made,
             nfev=function.calls + unseen,
@@ -253,37 +296,41 @@ def minimize(
             success=status == REACHED,
             status=status,
             message=MESSAGES[status].format(tol=tol, maxiter=maxiter),
-            path=path[: made + 1] if status == RUNNING else path[: made + 1].copy(),
-            fun_path=values[: made + 1] if status == RUNNING else values[: made + 1].copy(),
+            path=path,
+            fun_path=values,
             optimizer=record,
             backend=engine.NAME,
         )
 
     made, status = 0, None
     while status is None:
-        last = min(made + at_once, maxiter)
-        first, begun = made, time.perf_counter()
+        count = min(at_once, most, maxiter - made)
+        xs, values = np.empty((count + 1, d), dtype), np.empty(count + 1, dtype)
+        xs[0], values[0] = x, value
+        begun = time.perf_counter()
         try:
-            made, why = engine.minimize(
+            ran, why = engine.minimize(
                 *called,
                 record.rule,
                 x,
                 grad,
                 slots,
-                pace.coming(made, last - made) if last > made else np.empty((1, 1), dtype),
+                pace.coming(made, count) if count else np.empty((1, 1), dtype),
                 limit,
                 largest,
-                path[: last + 1],
+                xs,
                 values,
-                first,
+                0,
                 decay,
             )
         except Exception as error:
             if compiled:
                 error.add_note(f"at x = {x}")
             raise
-        if compiled and not one_by_one:
-            longer = time.perf_counter() - begun < IN_A_CALL / 2
+        points.add(xs[: ran + 1], values[: ran + 1])
+        made, value = made + ran, values[ran]
+        if not one_by_one:
+            longer = not compiled or time.perf_counter() - begun < IN_A_CALL / 2
             at_once = 2 * at_once if longer else max(at_once // 2, 1)
         if why == TOL or (why != DIVERGED and all_within(grad + decay * x, limit)):
             status = REACHED
@@ -292,11 +339,12 @@ def minimize(
             (one_by_one or made == maxiter) and not all_within(slots, largest)
         ):
             advice, stable = optimizers.advice(record, x, slots), None
-            if not advice and values[made] == -np.inf:
+            if not advice and value == -np.inf:
                 advice = "f seems unbounded below"
             if not advice:
                 highest = _highest_rate(pace, made)
-                stable = _stable_rate(record, path[:made], values[:made], function, highest)
+                before = points.x.until(points.count - 1)
+                stable = _stable_rate(record, points.lowest, before, function, highest)
                 advice = _advice(record, stable, highest)
             lost = result(LOST, made)
             found = (
@@ -313,16 +361,17 @@ def minimize(
             )
         elif made == maxiter:
             status = SPENT
-        if made > first:
+        if ran:
             if pace.heeds:
-                pace.heed(float(values[made]))
+                pace.heed(float(value))
             stopped = callback is not None and stops(callback, result(RUNNING, made))
             if stopped and status != REACHED:
                 status = STOPPED
-    begin, end = float(values[0]), float(values[made])
+    end = float(value)
     if end - begin > ROUNDING * (abs(begin) + abs(end)):
         highest = _highest_rate(pace, made)
-        stable = _stable_rate(record, path[: made + 1], values[: made + 1], function, highest)
+        lowest = x if end < points.least else points.lowest
+        stable = _stable_rate(record, lowest, points.x.until(points.count), function, highest)
         warn(f"f rose from {begin:.6g} to {end:.6g}: {_advice(record, stable, highest)}")
     return result(status, made)
 
@@ -336,9 +385,9 @@ def _highest_rate(pace: Pace, steps: int) -> float:
 
 @np.errstate(all="ignore")
 def _stable_rate(
-    record: Optimizer, path: Array, values: Array, function: Function, used: float
+    record: Optimizer, lowest: Array, path: Array, function: Function, used: float
 ) -> float | None:
-    """The largest stable rate by the curvature where the path was lowest; None where that is not below the rate used.
+    """The largest stable rate by the curvature at the lowest point; None where that is not below the rate used.
 
     The curvature there is found by power iteration, from the direction of the last step: where a path climbs, it comes
     to lie in the direction of the largest.
@@ -346,12 +395,10 @@ def _stable_rate(
     stability = record.stability
     if stability is None:
         return None
-    lowest = path[np.argmin(values)]
     near = float(np.finfo(path.dtype).eps) ** 0.25 * float(_length(lowest) or 1)
     gradient = function(lowest)[1].astype(path.dtype)
-    steps = np.diff(path, axis=0)
-    steps = steps[np.isfinite(steps).all(axis=1) & steps.any(axis=1)]
-    direction = steps[-1] if len(steps) else gradient
+    step = path[-1] - path[-2] if len(path) > 1 else gradient
+    direction = step if np.isfinite(step).all() and step.any() else gradient
     largest = np.float64(0)
     for _ in range(ROUNDS):
         length = _length(direction)
@@ -392,9 +439,10 @@ def scipy_method(
     Returns
     -------
     callable
-        What ``scipy.optimize.minimize`` takes as ``method``. Its ``tol`` and ``options`` (``maxiter``) are those of
-        `gdfast.minimize`. Its callback is called as scipy's methods do: with x, or with a result where its only
-        parameter is called ``intermediate_result``; raising StopIteration stops, and what it returns has no meaning.
+        What ``scipy.optimize.minimize`` takes as ``method``. Its ``tol`` and ``options`` (``maxiter``, ``trace``) are
+        those of `gdfast.minimize`. Its callback is called as scipy's methods do: with x, or with a result where its
+        only parameter is called ``intermediate_result``; raising StopIteration stops, and what it returns has no
+        meaning.
         Unknown options are warned of. The result has ``path`` and ``fun_path`` besides scipy's fields. Where
         `gdfast.minimize` raises a `DivergenceError` its ``status`` is 2, its ``message`` that of the error, and its x
         the last point at which all is finite.
@@ -435,6 +483,7 @@ def scipy_method(
         callback: Callable[..., Any] | None = None,
         maxiter: int = 100,
         tol: float = 0.0,
+        trace: str | None = "path",
         **unknown: Any,
     ) -> Any:
         from scipy.optimize import OptimizeWarning
@@ -456,6 +505,7 @@ def scipy_method(
                 optimizer=record,
                 maxiter=maxiter,
                 tol=tol,
+                trace=trace,
                 callback=None if callback is None else _as_scipy_calls(callback),
                 backend=backend,
             )

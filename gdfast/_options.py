@@ -14,6 +14,9 @@ from gdfast.checks import choose, unknown
 
 T = TypeVar("T")
 
+# Longer texts are no records; nested deeply enough, they would exceed the recursion limit of whoever reads them.
+LONGEST = 1000
+
 DEFAULTS = {name: argument.default for name, argument in inspect.signature(fit).parameters.items()}
 
 
@@ -39,6 +42,10 @@ def record(kind: str, text: str, table: Mapping[str, type[Any]]) -> Any:
     choose(kind, name, table)
     if not colon:
         return name
+    if len(text) > LONGEST:
+        raise ValueError(
+            f"{name}:{arguments[:20]}... has {len(text)} characters: {LONGEST} are enough for {name} and its arguments"
+        )
     try:
         return _made(kind, ast.parse(f"{name}({arguments})", mode="eval").body, table)
     except SyntaxError:
@@ -109,7 +116,10 @@ def validation(text: str) -> float | Path:
 
 def names(text: str) -> list[str]:
     """Columns, separated by commas; one whose name has a comma in double quotes."""
-    return next(csv.reader([text], skipinitialspace=True))
+    try:
+        return next(csv.reader([text], skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(f"{text[:20]}... cannot be read as names of columns: {error}") from error
 
 
 def count(text: str) -> int:

@@ -130,7 +130,11 @@ def read(path: str) -> Table:
     content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     if not content.strip():
         raise ValueError(f"{name} is empty")
-    buffer = pa.BufferReader(content)
+    # In memory of Arrow's own: one of its threads that gave Python's back would ask for Python's lock, and the process
+    # be ended there ("terminate called without an active exception") if Python was already on its way out.
+    owned = pa.allocate_buffer(len(content))
+    memoryview(owned).cast("B")[:] = content
+    buffer = pa.BufferReader(owned)
     try:
         if kind == ".parquet":
             table = parquet.ParquetFile(buffer).read()

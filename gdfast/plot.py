@@ -442,6 +442,8 @@ def _paths(result: Any, d: int) -> dict[str, Path]:
                 f"the path of {of} has shape {path.shape}, but this plot is of {d} variable{'s' * (d > 1)}"
                 + (f": see {hint}" if hint else "")
             )
+        if len(path) <= found.nit:
+            raise ValueError(f'the path of {of} was not kept: minimize with trace="path"')
         table = np.column_stack([path, found.fun_path])
         points = table[(np.abs(table) < BEYOND).all(axis=1)]
         if not len(points):

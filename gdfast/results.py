@@ -374,7 +374,7 @@ class MinimizeResult:
     message : str
         The same in words.
     path : ndarray (nit + 1, d)
-        x0 and the points after each step.
+        x0 and the points after each step; with ``trace=None`` the latest two of them.
     fun_path : ndarray (nit + 1,)
         f at each of them.
     optimizer : record
@@ -405,10 +405,11 @@ class MinimizeResult:
         _freeze(self)
 
     def __repr__(self) -> str:
+        start = f"{self.fun_path[0]:.6g} -> " if len(self.fun_path) > self.nit else ""
         return (
             f"MinimizeResult: {self.optimizer}, {self.backend}\n"
             f"  {self.nit} steps, ended: {self.message}\n"
-            f"  f {self.fun_path[0]:.6g} -> {self.fun:.6g} at x = {self.x}"
+            f"  f {start}{self.fun:.6g} at x = {self.x}"
         )
 
 

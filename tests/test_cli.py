@@ -544,6 +544,38 @@ def test_refusals(args: str, message: str, capsys: pytest.CaptureFixture[str]) -
     assert message in refusal(args.split(), capsys)
 
 
+# Texts that are nested a thousand times, or as far as the longest that is read.
+DEEP = {
+    "lists": "adam:lr=" + "[" * 5000,
+    "signs": "adam:lr=" + "-" * 50_000 + "1",
+    "sums": "adam:lr=" + "1+" * 50_000 + "1",
+    "calls": "adam:lr=" + "warmup(schedule=" * 3000,
+    "short lists": "adam:lr=" + "[" * 90 + "1" + "]" * 90,
+    "short signs": "adam:lr=" + "-" * 900 + "1",
+    "short sums": "adam:lr=" + "1+" * 490 + "1",
+    "short calls": "adam:lr=" + "warmup(schedule=" * 55 + "1" + ")" * 55,
+    "short attributes": "adam:lr=" + "a." * 490 + "a",
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize("option", ["--optimizer", "--lr", "--loss"])
+def test_texts_that_are_nested_deeply(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = {"--optimizer": text, "--lr": "constant" + text[4:], "--loss": "huber" + text[4:]}[
+        option
+    ]
+    words = refusal(["fit", "a.csv", "--target", "b", option, text], capsys)
+    assert f"argument {option}: " in words
+    assert len(words) < 4000
+
+
+def test_names_that_are_too_long(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["fit", "a.csv", "--target", "b", "--features", "x" * 200_000]
+    assert "cannot be read as names of columns" in refusal(args, capsys)
+
+
 @pytest.mark.parametrize(
     "optimizer", ["adam:0.1", "adam:lr=", "adam:lr=1/2", "adam:lr=0.1)(", "adam:lr=[1"]
 )

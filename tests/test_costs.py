@@ -232,3 +232,84 @@ def test_a_number_in_a_row_that_is_repeated_is_named():
     x[7] = np.nan
     with at_most(1 << 20), pytest.raises(ValueError, match=r"X\[0, 7\] is nan"):
         gd.fit(np.broadcast_to(x, (10_000, 30)), np.zeros(10_000), epochs=0, backend="cpp")
+
+
+def bowl(x):
+    """A quadratic whose path never stops, by a rate below 1 / 4; with its gradient."""
+    return float(x @ x), 2 * x
+
+
+START = np.arange(1.0, 21.0)
+ENGINES = ["cpp", "numpy", "numba"]
+
+
+@pytest.mark.parametrize("backend", ENGINES)
+@pytest.mark.parametrize("trace", ["path", None])
+def test_a_limit_on_steps_that_is_not_reached_costs_nothing(backend, trace):
+    options = {"jac": True, "lr": 0.1, "tol": 1e-3, "backend": backend}
+    expected = gd.minimize(bowl, START, maxiter=100, **options)
+    for limit in (10**9, sys.maxsize, 10**30):
+        with at_most(1 << 20):
+            r = gd.minimize(bowl, START, maxiter=limit, trace=trace, **options)
+        assert (r.nit, r.fun, r.success) == (expected.nit, expected.fun, True)
+        assert r.x.tobytes() == expected.x.tobytes()
+
+
+def test_a_path_that_is_not_kept_takes_no_memory():
+    """20,000 steps in 20 variables: 3.2 MB, and a line of them in a callback."""
+    options = {"jac": True, "lr": 1e-5, "maxiter": 20_000, "backend": "cpp"}
+    whole = gd.minimize(bowl, START, **options)
+    with at_most(3 << 20):
+        r = gd.minimize(bowl, START, trace=None, **options)
+    assert r.path.tobytes() == whole.path[-2:].tobytes()
+    assert r.fun_path.tobytes() == whole.fun_path[-2:].tobytes()
+    assert (r.fun, r.nit, r.nfev) == (whole.fun, whole.nit, whole.nfev)
+    assert repr(r).splitlines()[-1].startswith(f"  f {r.fun:.6g} at x")
+    with pytest.raises(ValueError, match="was not kept: minimize with trace"):
+        gd.plot.descent(gd.minimize(bowl, [1.0], trace=None, jac=True), bowl)
+
+
+def test_results_in_callbacks_of_minimize_share_their_path():
+    kept = []
+    with at_most(10 << 20):
+        options = {"jac": True, "lr": 1e-5, "maxiter": 2500}
+        whole = gd.minimize(bowl, START, callback=kept.append, **options)
+    for nit, seen in enumerate(kept, 1):
+        assert seen.path.tobytes() == whole.path[: nit + 1].tobytes()
+        assert not seen.path.flags.writeable
+    last = []
+    gd.minimize(bowl, START, callback=last.append, trace=None, **options)
+    assert [r.path.tobytes() for r in last] == [r.path[-2:].tobytes() for r in kept]
+
+
+@pytest.mark.parametrize("callback", [None, lambda r: None], ids=["", "callback"])
+@pytest.mark.parametrize("trace", ["path", None])
+def test_a_divergence_is_explained_with_and_without_the_path(trace, callback):
+    """f = x^2 + 20 z^2: curvatures 2 and 40, so that rates are stable below 2 / 40."""
+
+    def narrow(x):
+        return float(x[0] ** 2 + 20 * x[1] ** 2), np.array([2 * x[0], 40 * x[1]])
+
+    with pytest.raises(gd.DivergenceError) as lost:
+        gd.minimize(
+            narrow, [3.0, 1.0], jac=True, lr=0.1, maxiter=10**6, trace=trace, callback=callback
+        )
+    assert lost.value.stable_lr == pytest.approx(0.05, rel=1e-3)
+    assert len(lost.value.result.path) == (lost.value.epoch + 1 if trace else 2)
+
+
+def test_scipy_keeps_no_path_where_none_is_asked_for():
+    from scipy.optimize import minimize
+
+    options = {"maxiter": 500, "trace": None}
+    r = minimize(bowl, START, jac=True, method=gd.scipy_method(gd.SGD(lr=0.1)), options=options)
+    assert r.path.shape == (2, 20)
+    r = minimize(bowl, START, jac=True, method=gd.scipy_method(gd.SGD(lr=2.0)), options=options)
+    assert r.status == 2
+    assert np.isfinite(r.x).all()
+    assert np.isfinite(r.fun)
+
+
+def test_traces_that_there_are_not():
+    with pytest.raises(ValueError, match="trace='coef' must be None or \"path\""):
+        gd.minimize(bowl, START, jac=True, trace="coef")
