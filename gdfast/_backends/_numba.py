@@ -1329,7 +1329,6 @@ for name, method in inspect.getmembers(Numba, inspect.isfunction):
 add_method("fused_epoch", _fused_epoch, jit_options=UNCOUNTED)
 for helper in (
     elementary.sign,
-    elementary.wide,
     elementary.series_of_exp,
     elementary.exp,
     elementary.exp_of_difference,
@@ -1361,6 +1360,11 @@ def linear(self):
 def plain(self):
     is_plain = self.instance_class is Plain
     return lambda self: is_plain
+
+
+@overload(elementary.wide, jit_options=INLINED)
+def widened(x):
+    return lambda x: np.float64(x)  # noqa: PLW0108  # numba wants a function
 
 
 @overload(elementary.like)
