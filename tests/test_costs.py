@@ -234,6 +234,7 @@ def test_a_number_in_a_row_that_is_repeated_is_named():
         gd.fit(np.broadcast_to(x, (10_000, 30)), np.zeros(10_000), epochs=0, backend="cpp")
 
 
+@np.errstate(over="ignore")
 def bowl(x):
     """A quadratic whose path never stops, by a rate below 1 / 4; with its gradient."""
     return float(x @ x), 2 * x
@@ -264,7 +265,7 @@ def test_a_path_that_is_not_kept_takes_no_memory():
     assert r.path.tobytes() == whole.path[-2:].tobytes()
     assert r.fun_path.tobytes() == whole.fun_path[-2:].tobytes()
     assert (r.fun, r.nit, r.nfev) == (whole.fun, whole.nit, whole.nfev)
-    assert repr(r).splitlines()[-1].startswith(f"  f {r.fun:.6g} at x")
+    assert f"  f {r.fun:.6g} at x" in repr(r)
     with pytest.raises(ValueError, match="was not kept: minimize with trace"):
         gd.plot.descent(gd.minimize(bowl, [1.0], trace=None, jac=True), bowl)
 
@@ -287,6 +288,7 @@ def test_results_in_callbacks_of_minimize_share_their_path():
 def test_a_divergence_is_explained_with_and_without_the_path(trace, callback):
     """f = x^2 + 20 z^2: curvatures 2 and 40, so that rates are stable below 2 / 40."""
 
+    @np.errstate(over="ignore")
     def narrow(x):
         return float(x[0] ** 2 + 20 * x[1] ** 2), np.array([2 * x[0], 40 * x[1]])
 
