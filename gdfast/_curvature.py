@@ -99,11 +99,10 @@ def _size(v: Array) -> float:
 
 
 def largest_entry(rows: Rows) -> float:
-    """The largest absolute value in X, of the rows that weigh something; NaN where one is."""
+    """The largest absolute value in X; NaN where one is."""
     ends = []
-    for X, _, weights in rows.parts():
-        counted = np.broadcast_to(weights > 0, (X.shape[0],))
-        values = X.take(counted).data if isinstance(X, Csr) else X[counted]
+    for X, _, _ in rows.parts():
+        values = X.data if isinstance(X, Csr) else X
         ends += [values.max(initial=0), -values.min(initial=0)]
     return float(np.max(ends))
 
