@@ -14,9 +14,6 @@
 
 namespace gdfast {
 
-// The most steps that a column waits for: as many as make up for the price of going through all columns.
-inline index longest_period(index features) { return std::max(features, block); }
-
 // Sparse rows: steps that touch only the columns that their rows hold. What the penalties do to the others is made up
 // for when they are next touched. The weights are scale * params, and params are behind by `shift - seen` of shrinking.
 // So is what an average adds up meanwhile, and what a rule that coasts does: gdfast/order.py has the sums, and

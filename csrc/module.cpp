@@ -212,6 +212,27 @@ Numbers<T> numbers_of(const Array<T> &numbers, index before) {
     return {numbers.data(), count, width, before};
 }
 
+// What is put off in an epoch of which so many steps are left.
+template <class T>
+Pending<T> pending_of(const Array<T> &scales, const Array<T> &seen, const Array<std::int32_t> &since,
+                      const Array<double> &tables, const Array<std::int64_t> &period, const Shape &shape, index left) {
+    const index count = tables.shape(0), steps = tables.shape(1);
+    scales.check("scales", {2});
+    period.check("period", {2});
+    seen.check("seen", {seen.size() > 0 ? shape.size() : 0});
+    tables.check("tables", {count, steps});
+    if (count != 0 && count != 3 && count != 4) {
+        throw std::invalid_argument("the number of tables is " + std::to_string(count) + ": it must be 0, 3 or 4");
+    }
+    if (count > 0) {
+        check_least("the steps of the tables", steps,
+                    std::min(longest_period(shape.d), std::max(index(1), left - 1)) + 2);
+    }
+    since.check("since", {since.size() > 0 || count > 0 ? shape.d : 0});
+    return {scales.mutable_data(), data_or_null(seen), data_or_null(since), data_or_null(tables), count, steps,
+            period.mutable_data()};
+}
+
 template <class Arrays, class T>
 std::tuple<index, index, int> descend_arrays(
     const Arrays &X, const Array<T> &y, const Array<T> &weights, const std::string &loss, const Fields &loss_fields,
@@ -226,8 +247,6 @@ std::tuple<index, index, int> descend_arrays(
     const auto data = data_of(X, y, weights, *loss_, outputs);
     const Options<T> options{batch_size, T(clip_norm), T(tol), T(bound), {T(l1), T(l2), proximal, T(weight_decay)},
                              fused,      threads,      to_come};
-    const Pending<T> pending{scales.mutable_data(), data_or_null(seen), data_or_null(since),  data_or_null(tables),
-                             tables.shape(0),       tables.shape(1),    period.mutable_data()};
     const Shape shape = Shape::dense(outputs, data.X.d, fit_intercept);
     const index size = shape.size();
     const index most = losses.size();
@@ -243,10 +262,8 @@ std::tuple<index, index, int> descend_arrays(
     traced.check("traced", {traced.size() > 0 ? most : 0, size});
     keys.check("keys", {most, keys.size() > 0 ? rounds : 0});
     loss_sums.check("loss_sums", {EpochLoss<T>::blocks(offset, data.X.n)});
-    scales.check("scales", {2});
-    period.check("period", {2});
-    seen.check("seen", {seen.size() > 0 ? size : 0});
-    since.check("since", {since.size() > 0 ? data.X.d : 0});
+    const index left = (data.X.n + to_come + batch_size - 1) / batch_size;
+    const Pending<T> pending = pending_of(scales, seen, since, tables, period, shape, left);
     State<T> state{params.mutable_data(),
                    slots_of(slots, *rule_, size),
                    data_or_null(total),

@@ -31,6 +31,9 @@ struct Data {
     Targets<typename Matrix::Number> targets;
 };
 
+// The most steps that a column waits for: as many as make up for the price of going through all columns.
+inline index longest_period(index features) { return std::max(features, block); }
+
 // What the fused steps on sparse rows put off from one step to the next. gdfast/problem.py says what it is.
 template <class T>
 struct Pending {

@@ -279,7 +279,7 @@ def outcome(**arguments):
         except gd.DivergenceError as divergence:
             result, error = divergence.result, divergence
         except ValueError as refusal:
-            if "overflow" not in str(refusal):
+            if "overflow" not in str(refusal) and "underflow" not in str(refusal):
                 raise
             return {"error": str(refusal)}
     messages = [str(warning.message) for warning in caught]

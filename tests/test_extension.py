@@ -59,7 +59,7 @@ WORK = {
 }
 # The places of arrays that may have several shapes, such as the weights of the rows, and the numbers of the steps.
 FREE = {
-    "descend": {2, 21, 25},
+    "descend": {2, 21, 26, 30},
     "sum": {2},
     "mean_loss": {1, 2},
     "step": {5},
@@ -119,10 +119,12 @@ WRONG = [
     ("descend", 7, 0, "number of outputs is 0"),
     ("descend", 9, 0, "batch_size is 0"),
     ("descend", 21, np.ones(3), "total has shape"),
-    ("descend", 24, -1, "steps is -1"),
-    ("descend", 25, np.ones((3, 6)), "more numbers than"),
-    ("descend", 25, np.ones((0, 3)), "number of steps is 0"),
-    ("descend", 32, -1, "offset is -1"),
+    ("descend", 26, np.ones((1, 5)), "number of tables is 1"),
+    ("descend", 26, np.ones((3, 1)), "steps of the tables is 1"),
+    ("descend", 29, -1, "steps is -1"),
+    ("descend", 30, np.ones((3, 6)), "more numbers than"),
+    ("descend", 30, np.ones((0, 3)), "number of steps is 0"),
+    ("descend", 37, -1, "offset is -1"),
     ("sum", 2, np.ones(2), "weights has shape"),
     ("mean_loss", 1, np.ones((20, 2)), "y has shape"),
     ("mean_loss", 1, np.ones((0, 1)), "number of rows is 0"),
