@@ -8,13 +8,12 @@ gradient that is 0, a fit is compared up to that epoch.
 import functools
 import inspect
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 import gdfast as gd
 import reference_fit
-from gdfast import _backends, _fit
 from rounding import WIDE, Arithmetic, Sampled, total
 
 FACTOR = 40.0  # times the spread of the samples
@@ -22,7 +21,6 @@ FLOOR = 8.0  # units in the last place that are never too many
 LIMIT = 1e4  # times the unit in the last place: the spread of the weights from which on nothing can be told
 AUTO = 2e-3  # how much lower the curvature may be that is found than it is
 
-OPTIONS = inspect.signature(_fit.checked).parameters
 # The defaults of `gdfast.fit`, without those that must not change a result.
 DEFAULTS = {
     name: argument.default
@@ -77,19 +75,6 @@ def held_out(y, loss, seed, fraction):
     return (r.coef.reshape(-1, n) == 0).all(axis=0)
 
 
-def prepared(X, y, arguments):
-    """The fit before its first epoch, of which the rates of "auto" are taken as they are."""
-    options = {name: arguments[name] for name in OPTIONS if name in arguments}
-    data = ("sample_weight", "coef_init", "intercept_init", "validation")
-    return _fit.prepared(
-        _backends.find(None),
-        _fit.checked(**options),
-        X,
-        y,
-        **{name: arguments.get(name) for name in data},
-    )
-
-
 # --- Both fits.
 
 
@@ -118,28 +103,22 @@ def fitted(X, y, **arguments):
 def expected(X, y, r, *, seed_of_rounding=0, **arguments):
     """The outcome of the reference for the arguments of `gdfast.fit` that led to the result r."""
     given = {**DEFAULTS, **arguments}
-    given_X, sparse = X, hasattr(X, "toarray")
+    sparse = hasattr(X, "toarray")
     X = X.toarray() if sparse else np.asarray(X)
     y, n, epochs = np.asarray(y), len(X), given["epochs"]
-    asked = dict(given)
     draws, shuffled = given.pop("seed"), given.pop("shuffle") and given["batch_size"] is not None
     if isinstance(given["validation"], float):
         given["validation"] = held_out(y, r.loss, draws, given["validation"])
         n -= int(given["validation"].sum())
     visited = orders(n, draws, epochs) if shuffled and epochs else [np.arange(n)] * epochs
-    optimizer, kinked = r.optimizer, r.loss.name in reference_fit.KINKED
-    if optimizer.lr == "auto":
-        lr = float(r.history.lr[0]) if len(r.history.lr) else 1.0
-        if kinked:
-            lr = prepared(given_X, y, asked).pace.schedule
-        optimizer = replace(optimizer, lr=lr)
     callback = given.pop("callback")
     for name in ("X", "y", "lr", "trace"):
         del given[name]
     return reference_fit.fit(
         X,
         y,
-        **given | {"loss": r.loss, "optimizer": optimizer},
+        **given | {"loss": r.loss, "optimizer": r.optimizer},
+        first_rate=float(r.history.lr[0]) if len(r.history.lr) else 1.0,
         sparse=sparse,
         arithmetic=Arithmetic(r.coef.dtype, seed_of_rounding),
         visits=visited.__getitem__,

@@ -425,6 +425,29 @@ def auto_limits(X, weights, loss, optimizer, l2, full_batch):
     return (part / curvature if exact else 0, part / curvature) if curvature > 0 else (0, math.inf)
 
 
+@dataclass
+class InverseScaling:
+    """The rates of "auto" for a loss with a kink: lr / sqrt(1 + t / t0) after t steps."""
+
+    lr: float
+    t0: Sampled
+    power: float = 0.5
+    per: str = "step"
+
+
+def auto_t0(rows, fit_intercept, full_batch):
+    """The step from which on these rates fall: the extent of the rows, or 1 without an intercept."""
+    a = rows.X.arithmetic
+    if not fit_intercept:
+        return a.array(1.0)
+    X, weights = rows.X.exact.astype(float), rows.weights.exact.astype(float)
+    if full_batch:
+        return a.array(max(1.0, np.linalg.eigvalsh((weights * X).T @ X / len(X))[-1]))
+    squares = (X * X).sum(axis=1)[:, None]
+    longest, heaviest = squares[weights > 0].max(), (squares * weights * weights).max()
+    return a.array(max(1.0, math.sqrt(longest) * math.sqrt(heaviest)))
+
+
 # --- The objective: the mean loss and the penalties, which the intercept does not have.
 
 
@@ -604,8 +627,8 @@ class AsItIs:
 class Rates:
     """The rates of an optimizer's steps, which may depend on the losses heard."""
 
-    def __init__(self, optimizer, loss, numbers):
-        self.lr, self.loss, self.numbers = optimizer.lr, loss, numbers
+    def __init__(self, lr, loss, numbers):
+        self.lr, self.loss, self.numbers = lr, loss, numbers
         closed = CLOSED.get(type(self.lr).__name__)
         self.state = closed and closed(self.lr, numbers)
 
@@ -724,11 +747,13 @@ def fit(
     clip_norm,
     stops_after,
     sparse,
+    first_rate,
 ):
     """The outcome of `gdfast.fit` with these arguments; the optimizer is a record, its lr a number or a schedule.
 
     Beyond those: `visits(e)` has the rows in the order of epoch e; `validation` may say which rows are held out;
-    `stops_after` is the epoch after which the callback wants to stop, and `sparse` whether X came so.
+    `stops_after` is the epoch after which the callback wants to stop, and `sparse` whether X came so; `first_rate` is
+    the first one where lr is "auto".
     """
     a, numbers = arithmetic, arithmetic.numbers
 
@@ -754,11 +779,7 @@ def fit(
     l1, l2, decay = map(numbers.array, (l1, l2, decay_of(optimizer)))
     objective = Objective(training, formula, l1, l2, decay, fit_intercept)
     size = n if batch_size is None else min(batch_size, n)
-    rates, steps, mean = (
-        Rates(optimizer, loss, numbers),
-        Steps(optimizer, numbers),
-        Average(optimizer),
-    )
+    steps, mean = Steps(optimizer, numbers), Average(optimizer)
     watched = Patience(patience, WIDE(tol) if batch_size is not None else 0) if patience else None
 
     # The start.
@@ -770,6 +791,13 @@ def fit(
     w = scaling.into(a.array(start))
     highest = np.maximum(training.mean_loss(formula, 0 * w), training.mean_loss(formula, w))
     bound = DIVERGENCE_FACTOR * highest if highest > 0 else math.inf
+    lr = optimizer.lr
+    if isinstance(lr, str):
+        lr = first_rate
+        if loss.name in KINKED:
+            t0 = auto_t0(training, fit_intercept and highest + objective.penalty(w) > 0, size == n)
+            lr = InverseScaling(first_rate, t0)
+    rates = Rates(lr, loss, numbers)
 
     def model():
         """The model that would be returned now."""
