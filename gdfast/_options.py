@@ -89,7 +89,7 @@ def optimizer(text: str) -> Any:
 
 def loss(text: str) -> Any:
     """A loss's name or record."""
-    return record("loss", text, losses.NAMES)
+    return record("loss", text, losses.names())
 
 
 def rate(text: str) -> Any:

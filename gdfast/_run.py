@@ -237,7 +237,11 @@ class Run:
                 status, params = self._advance(min(at_once, epochs - first))
                 lost = status == DIVERGED and not self._new_rows_alone()
                 if start is not None:
-                    lost |= self._validated(first, params[: self.done - first - lost], start, steps)
+                    known = params[: self.done - first - lost]
+                    if self._validated(first, known, start, steps):
+                        lost = True
+                    elif lost:  # with weights of which there is no loss
+                        self.val_loss.put(self.done - 1, np.array([np.nan], self.problem.dtype))
                 elapsed, ran = time.perf_counter() - self.began, self.done - first
                 share = (elapsed - since) / ran
                 self.seconds.put(first, since + share * np.arange(1.0, ran + 1))

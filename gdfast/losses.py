@@ -559,8 +559,13 @@ TABLE: dict[str, type[Loss]] = {
 }
 
 
-# The names by which a loss is found: also scikit-learn's for the logistic one.
-NAMES = TABLE | {"log_loss": Logistic}
+# Other names by which a loss is found: scikit-learn's.
+ALIASES: dict[str, type[Loss]] = {"log_loss": Logistic}
+
+
+def names() -> "dict[str, type[Loss]]":
+    """The losses by all their names."""
+    return TABLE | ALIASES
 
 
 # k, where the derivative is k (p - y): the steps of groups of rows are made from residuals there.
@@ -642,7 +647,7 @@ MOST_CLASSES = 2**24
 def find(loss: "str | Loss") -> Loss:
     """The record of a name, or the record itself, its parameters checked."""
     if isinstance(loss, str) or type(loss) not in TABLE.values():
-        return choose("loss", loss, NAMES)()
+        return choose("loss", loss, names())()
     checked = {
         name: check_int(name, number, 0, MOST_CLASSES)
         if name == "classes"

@@ -322,7 +322,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
     def _loss(self) -> Loss:
         """The loss by scikit-learn's name, or the record as it was given."""
         if isinstance(self.loss, str) and (
-            self.loss in self._losses or self.loss not in losses.NAMES
+            self.loss in self._losses or self.loss not in losses.names()
         ):
             kind: Any = choose("loss", self.loss, self._losses)
             given = (

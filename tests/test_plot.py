@@ -426,7 +426,7 @@ def test_names_and_arrowheads_turn_with_the_surface(on_bowl):
 
 def test_a_path_that_is_a_point(drawing):
     draw, result, fun = drawing
-    at_once = replace(result, path=result.path[:1], fun_path=result.fun_path[:1])
+    at_once = replace(result, nit=0, path=result.path[:1], fun_path=result.fun_path[:1])
     ax = draw(at_once, fun)
     drawn(ax)
     start, end = (
@@ -440,6 +440,7 @@ def test_a_path_that_was_lost(drawing):
     draw, result, fun = drawing
     path, fun_path = result.path[:4].copy(), result.fun_path[:4].copy()
     path[3], fun_path[2:] = np.inf, np.nan
+    result = replace(result, nit=3)
     ax = draw(replace(result, path=path, fun_path=fun_path), fun)
     drawn(ax)
     assert len(path_line(ax).get_xdata()) == 2
