@@ -14,9 +14,8 @@ import numpy as np
 
 import gdfast as gd
 import reference_fit
-from rounding import WIDE, Arithmetic, Sampled, total
+from rounding import FACTOR, WIDE, Arithmetic, Sampled, total
 
-FACTOR = 40.0  # times the spread of the samples
 FLOOR = 8.0  # units in the last place that are never too many
 LIMIT = 1e4  # times the unit in the last place: the spread of the weights from which on nothing can be told
 AUTO = 2e-3  # how much lower the curvature may be that is found than it is
@@ -145,12 +144,14 @@ class Verdict:
             self.differences.append(f"{name} is {got}, not {expected}")
 
     def alike(self, name, got, expected, size=0):
-        """Compare numbers with samples of them; where they are differences of larger ones, these have a size."""
-        eps = np.finfo(self.dtype).eps
+        """Compare numbers with samples of them, where they are sums of terms that together have this size."""
+        limits = np.finfo(self.dtype)
         with np.errstate(all="ignore"):
             error = np.abs(got.astype(WIDE) - expected.exact)
-            exact = np.abs(expected.exact)
-            allowed = FACTOR * expected.spread + FLOOR * eps * np.where(exact > size, exact, size)
+            size = np.maximum(np.abs(expected.exact), size)
+            allowed = (
+                FACTOR * expected.spread + FLOOR * limits.eps * size + limits.smallest_subnormal
+            )
             off = np.where((error == 0) | (got == expected.exact), 0, error / allowed)
         if not off.size:
             return
@@ -173,15 +174,17 @@ def verdict(X, y, *, backend=None, seed_of_rounding=0, **arguments):
         if not low * (1 - 1e-5) <= lr <= high * (1 + AUTO):
             v.differences.append(f'the rate "auto" is {lr!r}, not from {low} to {high}')
     if v.cut is None:
-        p = predictions(X, o.model)
-        v.alike("decision_function", r.decision_function(X).reshape(p.shape), p)
+        p, size = predictions(X, o.model)
+        v.alike("decision_function", r.decision_function(X).reshape(p.shape), p, size)
     return v
 
 
 def predictions(X, models):
-    """x.w + b of each row and model, (n, k)."""
+    """x.w + b of each row and model, (n, k), and the size of the terms."""
     rows = models.arithmetic.array(X.toarray() if hasattr(X, "toarray") else X)
-    return total(rows[:, None, :] * models[:, :-1], axis=-1) + models[:, -1]
+    terms, intercepts = rows[:, None, :] * models[:, :-1], models[:, -1]
+    size = np.abs(terms.exact).sum(axis=-1) + np.abs(intercepts.exact)
+    return total(terms, axis=-1) + intercepts, size
 
 
 def compared(r, o, heard):

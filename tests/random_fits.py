@@ -420,7 +420,9 @@ def run(count, seed, backend, only):
                 epochs += v.epochs
                 worst = max(worst, v.worst)
                 cuts.update([v.cut])
-                words += v.differences[:5] + ([arguments, v] if only is not None else [])
+                words += v.differences[:5]
+                if only is not None:
+                    print(arguments, v)
         except Exception:
             words.append(traceback.format_exc())
         if words:

@@ -91,14 +91,25 @@ def perceptron(p, y):
 
 
 def softmax(p, y):
-    top = p[:, :1]
-    for c in range(1, p.shape[1]):
-        top = np.maximum(top, p[:, c : c + 1])
-    e = np.exp(p - top)
-    sums = total(e, axis=1)[:, None]
+    """With z = log sum exp(p_c) over the other classes less p_y, the value is log(1 + exp(z))."""
+
+    def largest(p):
+        top = p[:, :1]
+        for c in range(1, p.shape[1]):
+            top = np.maximum(top, p[:, c : c + 1])
+        return top
+
     chosen = np.arange(p.shape[1]) == y
-    right = total(p * chosen, axis=1)[:, None]
-    return np.log(sums) + (top - right), e / sums - chosen * 1
+    others = where(chosen, -np.inf, p)
+    top = largest(others)
+    z = (
+        np.log(total(np.exp(others - top), axis=1)[:, None])
+        + top
+        - total(p * chosen, axis=1)[:, None]
+    )
+    e = np.exp(p - largest(p))
+    value = positive(z) + np.log1p(np.exp(-abs(z)))
+    return value, e / total(e, axis=1)[:, None] - chosen * 1
 
 
 LOSSES = {
@@ -789,7 +800,7 @@ def fit(
     if intercept_init is not None:
         start[:, d] = intercept_init
     w = scaling.into(a.array(start))
-    highest = np.maximum(training.mean_loss(formula, 0 * w), training.mean_loss(formula, w))
+    highest = max(training.mean_loss(formula, start).exact for start in (0 * w, w))
     bound = DIVERGENCE_FACTOR * highest if highest > 0 else math.inf
     lr = optimizer.lr
     if isinstance(lr, str):
@@ -841,7 +852,7 @@ def fit(
         outcome.trace.append(scaling.back(w))
         if loss.curvature is None and loss.steepness is not None and epoch < 2:
             if np.isfinite(outcome.loss[-1]):
-                highest = np.maximum(highest, outcome.loss[-1])
+                highest = max(highest, outcome.loss[-1].exact)
             bound = DIVERGENCE_FACTOR * highest if epoch == 1 and highest > 0 else math.inf
         if not (outcome.loss[-1] <= bound and np.isfinite(w)):
             outcome.stop_reason, outcome.model = "divergence", scaling.back(before)

@@ -6,9 +6,9 @@ down. What is exact there stays exact. The samples spread as far as rounding may
 same formulas, in whatever order it adds (Vignes 1993, "A stochastic arithmetic for reliable scientific computation";
 Parker 1997, "Monte Carlo arithmetic"). Formulas are those for NumPy's arrays: shapes do not show the samples.
 
-Comparisons and signs are where rounding can do more than move a result: where the samples disagree about one, the
-arithmetic writes down who compared, and from there on a result tells nothing. Absolute values, minima and maxima are
-continuous, and so no comparisons here.
+Comparisons, signs, minima and maxima are where rounding can do more than move a result: it may choose another branch,
+or be cut off where all samples end at a bound. Where two numbers differ by no more than FACTOR times the spread of
+their difference, the arithmetic writes down who compared, and from there on a result tells nothing.
 """
 
 import sys
@@ -16,14 +16,16 @@ import sys
 import numpy as np
 
 SAMPLES = 6
+FACTOR = 40.0  # times the spread of the samples: how far a result may be off
 WIDE = np.longdouble
 # Where long double is float64, nothing can be said of fits in float64.
 DTYPES = ["float32", "float64"] if np.finfo(WIDE).nmant > 52 else ["float32"]
 
-EXACT = {np.negative, np.positive, np.absolute, np.minimum, np.maximum}
+EXACT = {np.negative, np.positive, np.absolute, np.minimum, np.maximum, np.sign, np.isfinite}
 EXACT |= {np.logical_not, np.logical_and, np.logical_or, np.bitwise_and, np.bitwise_or}
-DECISIONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
-DECISIONS |= {np.sign, np.isfinite}
+COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
+EXTREMES = {np.minimum, np.maximum}
+EXACT |= COMPARISONS
 
 
 class Arithmetic:
@@ -76,11 +78,12 @@ class Arithmetic:
         tossed, self.coins = self.coins[:count], self.coins[count:]
         return tossed
 
-    def agreed(self, made, frame):
-        """Note who made a decision on which the samples disagree."""
-        if self.undecided is None and (made[1:] != made[0]).any():
-            self.undecided = self.now, sys._getframe(frame).f_code.co_name
-        return made
+    def settle(self, difference, frame):
+        """Note who made a decision by the sign of this difference, if rounding may change it."""
+        if self.undecided is None:
+            spread = np.abs(difference[1:] - difference[0]).max(axis=0)
+            if ((spread > 0) & (np.abs(difference[0]) <= FACTOR * spread)).any():
+                self.undecided = self.now, sys._getframe(frame).f_code.co_name
 
 
 class Sampled(np.lib.mixins.NDArrayOperatorsMixin):
@@ -122,9 +125,11 @@ class Sampled(np.lib.mixins.NDArrayOperatorsMixin):
         assert (method, keywords) == ("__call__", {}), ufunc
         arithmetic, arrays = aligned(*inputs)
         result = ufunc(*arrays)
-        if ufunc in DECISIONS:
-            arithmetic.agreed(result, frame=3 if ufunc.nin == 2 else 2)
-        elif ufunc not in EXACT:
+        if ufunc is np.sign:
+            arithmetic.settle(arrays[0], frame=2)
+        elif ufunc in COMPARISONS or ufunc in EXTREMES:
+            arithmetic.settle(arrays[0] - arrays[1], frame=3 if ufunc in COMPARISONS else 2)
+        if ufunc not in EXACT:
             result = arithmetic.rounded(result)
         return Sampled(result, arithmetic)
 

@@ -88,11 +88,17 @@ def test_decisions_that_hang_on_rounding_are_noted(arithmetic, decides):
     assert arithmetic.undecided == (7, decides.__name__)
 
 
-def test_continuous_choices_are_no_decisions(arithmetic):
+def cut_off(a):
+    return np.maximum(a - 0.25, 0)
+
+
+def test_where_rounding_is_cut_off_is_noted(arithmetic):
     third = arithmetic.array(np.full(30, 1.0)) / 3
-    for choice in (np.maximum(third - third[:1], 0), abs(third - third[:1])):
-        assert choice.shape == (30,)
+    cut_off(third)
+    abs(third * 3 / 4 - 0.25)
     assert arithmetic.undecided is None
+    cut_off(third * 3 / 4)
+    assert arithmetic.undecided == (0, "cut_off")
 
 
 def test_shapes_are_those_of_numpy(arithmetic):
