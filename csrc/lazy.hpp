@@ -247,7 +247,7 @@ private:
         return largest > 0 ? largest * std::sqrt(sum_of_squares(largest)) : squares;
     }
 
-    // That of the step's gradient in this unit.
+    // The sum of the squares of the step's gradient, in this unit.
     T sum_of_squares(T unit) const {
         const index moved = static_cast<index>(which_.size()), k = shape_.outputs;
         const index *const which = which_.data();
@@ -352,7 +352,7 @@ private:
         return std::max(index(1), state.averages_after - index(pending_.period[0]) + 1);
     }
 
-    // How many iterates count of those after steps a, ..., b - 1 of the period.
+    // The number of iterates after steps a, ..., b - 1 of the period that count in the average.
     double counted(const State<T> &state, index a, index b) const {
         return double(std::max(index(0), b - std::max(a, first_counted(state))));
     }

@@ -39,7 +39,7 @@ public:
     // `linear` of the loss.
     virtual int linear() const = 0;
 
-    // How many targets belong to a row.
+    // The number of targets of a row.
     virtual index targets(index outputs) const = 0;
 
     // The losses of up to `chunk` rows, whose predictions are given, (outputs, chunk); c, unless it is null, becomes

@@ -157,7 +157,7 @@ Dense<T> matrix_of(const DenseArray<T> &X) {
     return Dense<T>(X.data(), X.shape(0), X.shape(1), X.stride());
 }
 
-// That the columns are within the features, and the starts in order, is for `is_canonical` to see.
+// `is_canonical` sees to it that the columns are within the features, and the starts in order.
 template <class T>
 Csr<T> matrix_of(const SparseArrays<T> &X) {
     const auto &[data, indices, indptr, features] = X;
@@ -212,7 +212,7 @@ Numbers<T> numbers_of(const Array<T> &numbers, index before) {
     return {numbers.data(), count, width, before};
 }
 
-// What is put off in an epoch of which so many steps are left.
+// The arrays for what sparse steps put off, checked for an epoch of which `left` steps are to come.
 template <class T>
 Pending<T> pending_of(const Array<T> &scales, const Array<T> &seen, const Array<std::int32_t> &since,
                       const Array<double> &tables, const Array<std::int64_t> &period, const Shape &shape, index left) {

@@ -66,7 +66,7 @@ struct Penalty {
     // The gradient with that of l2.
     T decayed(T g, T w) const { return l2 != 0 ? g + l2 * w : g; }
 
-    // The same with that of the weight decay, of the intercept too.
+    // The gradient with that of the rule's weight decay, which the intercept has too.
     T decayed_by_rule(T g, T w) const { return weight_decay != 0 ? g + weight_decay * w : g; }
 
     T slope(T g, T w) const { return l1 != 0 ? least_slope(g, w, l1) : g; }

@@ -10,7 +10,7 @@
 
 namespace gdfast {
 
-// What a column at rest goes through, by its states as they were: its weight moves by `moved` times the drift, and so
+// The steps of a column at rest, by its states as they were: its weight moves by `moved` times the drift, and so
 // many iterates add up to `counted` times the weight less `path` times the drift.
 template <class T>
 struct Coasting {
@@ -23,7 +23,7 @@ class RuleKernels {
 public:
     virtual ~RuleKernels() = default;
 
-    // How many states it keeps of each parameter.
+    // The number of states that the rule keeps of each parameter.
     virtual index states() const = 0;
 
     // A step of all params that are trained, without penalties.

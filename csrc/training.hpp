@@ -34,7 +34,7 @@ struct Data {
 // The most steps that a column waits for: as many as make up for the price of going through all columns.
 inline index longest_period(index features) { return std::max(features, block); }
 
-// What the fused steps on sparse rows put off from one step to the next. gdfast/problem.py says what it is.
+// Work that the fused steps on sparse rows put off from one step to the next. gdfast/problem.py says what it is.
 template <class T>
 struct Pending {
     T *scales;            // (2,)
@@ -49,7 +49,8 @@ struct Pending {
     bool coasts() const { return count == 4; }
 };
 
-// What a training run changes. `slots` is null where the rule keeps no states, `total` where no average is asked for.
+// The state that a training run changes. `slots` is null where the rule keeps no states, `total` where there is no
+// average.
 template <class T>
 struct State {
     T *params;     // (size,)
@@ -61,7 +62,7 @@ struct State {
     index steps;
     Pending<T> pending = {};
 
-    // Those of parameter j.
+    // The states of parameter j.
     T *slots_of(index j) const { return slots != nullptr ? slots + j : nullptr; }
 
     bool averages() const { return total != nullptr && steps > averages_after; }

@@ -17,9 +17,10 @@ constexpr index pair = i * (i - 1) / 2 + j;
 
 constexpr index one = -1; // feature alone
 
-// How many rows before its turn one is fetched, by bytes, so that it holds whatever the caches: 64 KB of rows into the
-// second cache, a quarter of the smallest there is. At most as many rows as are known ahead, and at least the next
-// group; but nothing where that is over 128 KB, as such long rows are streams that the hardware fetches by itself.
+// The distance, in rows, at which a row is fetched before its turn. It is set in bytes, so that it holds whatever the
+// caches: 64 KB of rows into the second cache, a quarter of the smallest there is. At most as many rows as are known
+// ahead, and at least the next group; but nothing where that is over 128 KB, as such long rows are streams that the
+// hardware fetches by itself.
 template <class T>
 constexpr index fetched_ahead(index features) {
     const index row = features * index(sizeof(T));

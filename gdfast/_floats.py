@@ -23,7 +23,7 @@ def denormals_kept() -> bool:
 
 
 def rounding() -> str:
-    """How this thread rounds: "to nearest" for the standard mode, or "upward", "downward", "toward zero"."""
+    """The rounding mode of this thread: "to nearest" for the standard mode, or "upward", "downward", "toward zero"."""
     if 1 + _TINY != 1:
         return "upward"
     if 1 - _TINY == 1:

@@ -335,7 +335,7 @@ def minimize(
         if why == TOL or (why != DIVERGED and all_within(grad + decay * x, limit)):
             status = REACHED
         elif why == DIVERGED or (
-            # How many steps a call makes depends on the clock, and no result may.
+            # The steps of a call depend on the clock, and no result may.
             (one_by_one or made == maxiter) and not all_within(slots, largest)
         ):
             advice, stable = optimizers.advice(record, x, slots), None

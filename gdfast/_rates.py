@@ -198,7 +198,7 @@ def auto(
         factor = stability.full_batch_auto
         if loss.curvature is not None and not _quadratic(problem):
             factor = min(factor, stability.bent)
-    # What a rate is multiplied with, a row's weight or l1 at each of the steps of an epoch, must not overflow.
+    # The rate times a row's weight, or times l1 at each of the steps of an epoch, must not overflow.
     most = largest / (4 * len(problem.rows.y) * max(1.0, problem.penalty.l1))
     if loss.curvature is None and loss.steepness is not None:
         if problem.full_batch:
@@ -232,7 +232,7 @@ def auto(
 
 
 def _beyond(problem: Problem) -> str:
-    """What to say of an X whose squares overflow, or is not finite."""
+    """The message for an X whose squares overflow; an X that is not finite is an error here."""
     for X, _, _ in problem.rows.parts():
         check_finite(X, "X")
     return (
@@ -324,7 +324,7 @@ class Spread(NamedTuple):
 
 
 def spread(problem: Problem) -> Spread:
-    """How much the root mean squares of the columns differ, in units of their largest values: no square overflows."""
+    """The ratio of the root mean squares of the columns, in units of their largest values: no square overflows."""
     n, d = problem.rows.X.shape
     units, squares = np.zeros(d), np.zeros(d)
     for X, _, _ in problem.rows.parts():

@@ -189,7 +189,7 @@ class Run:
     done: int = 0
 
     sums: Array = field(init=False)  # the losses of the last epoch's blocks
-    # What is written down of each epoch: the fields of `History`, the last two with a row for the start.
+    # The record of each epoch: the fields of `History`, the last two with a row for the start.
     loss: Growing = field(init=False)
     objective: Growing = field(init=False)  # the same, where there are no penalties
     val_loss: Growing = field(init=False)
@@ -314,7 +314,7 @@ class Run:
         return params.copy() if self.scaling is None else self.scaling.back(params)
 
     def _measured(self, epoch: int) -> tuple[float, Array]:
-        """What patience looks at, a loss or the objective, and the weights at which it was measured."""
+        """The validation loss or the objective, which patience looks at, and the weights at which it was measured."""
         if self.held_out is not None:
             return float(self.val_loss[epoch]), self._params()
         if self.problem.full_batch and not len(self.state.total):

@@ -262,7 +262,7 @@ class Labels:
         return self.coding_of(self.seen)
 
     def coding_of(self, labels: Array) -> Coding:
-        """How targets with these labels are given."""
+        """The coding of targets with these labels."""
         return coding_of(labels, (*self.columns, 1)[0], not self.columns, self.loss)
 
 

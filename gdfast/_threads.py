@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @cache
 def quota(root: Path = Path("/")) -> int | None:
-    """How many processors' time this process may use by its cgroups, as of a container; None if no limit is found."""
+    """The number of processors whose time the cgroups (as of a container) let this process use; None: no limit."""
     return max(1, math.ceil(min(limits))) if (limits := list(_quotas(root))) else None
 
 
@@ -47,7 +47,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _text(path: Path) -> str:
-    """What a file of the system holds; nothing, where it cannot be read."""
+    """The text of a file of the system; empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError:

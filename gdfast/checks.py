@@ -36,7 +36,7 @@ SYNONYMS = (
     "backend engine device",
     "jac grad gradient fprime",
 )
-# What else is asked for, and how gdfast has it: by an argument that is in the words.
+# Arguments of other libraries, and the words that name gdfast's.
 ELSEWHERE = {
     "alpha": "for the objective of SGDRegressor pass l2=alpha * (1 - l1_ratio), l1=alpha * l1_ratio",
     "penalty": "the penalties are l1= and l2=, of which both may be given",

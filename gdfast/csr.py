@@ -47,7 +47,7 @@ class Csr(NamedTuple):
         return self._replace(data=read_only(self.data.astype(dtype)))
 
     def owned(self) -> "Csr":
-        """The same rows with index arrays of their own, which nobody else can write into."""
+        """The matrix with index arrays of its own, which nobody else can write into."""
         indices, indptr = (read_only(a.copy()) for a in (self.indices, self.indptr))
         return self._replace(indices=indices, indptr=indptr)
 

@@ -39,7 +39,7 @@ class Rows(NamedTuple):
         return self._replace(y=read_only(np.zeros((len(self.y), 1), self.y.dtype)))
 
     def owned(self) -> "Rows":
-        """The same rows, safe from whoever writes into the user's arrays: of numbers no kernel makes an address."""
+        """The rows, safe from writes into the user's arrays: all that kernels make addresses of is copied."""
         return self._replace(X=self.X.owned()) if isinstance(self.X, Csr) else self
 
     def standardized(self, scaling: Any) -> "Rows":
@@ -312,7 +312,7 @@ def as_values(values: Any, name: str) -> Array:
 
 
 def as_array(values: Any, name: str) -> Array:
-    """What NumPy makes of it."""
+    """The values as a NumPy array."""
     try:
         return np.asarray(values)
     except ValueError as error:

@@ -1523,7 +1523,7 @@ def for_data(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
 
 
 def division_by_zero(optimizer: Optimizer, params: Array) -> str:
-    """What to do where an eps of 0 may have made params that are not finite; else nothing."""
+    """The advice where an eps of 0 may have made params that are not finite; else an empty text."""
     if getattr(optimizer, "eps", None) != 0 or np.isfinite(params).all():
         return ""
     name = type(optimizer).__name__
@@ -1570,7 +1570,7 @@ def factors(self: Any) -> Any:
 
 
 def drift(self: Any, s: Any, j: Any) -> Any:
-    """What moves the parameters j where their gradient is 0: a rate times it, and then times the second factor."""
+    """The drift of the parameters j where their gradient is 0: they move by a rate times it, and then times `fade`."""
     return self.drift(s, j)
 
 

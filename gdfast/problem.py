@@ -62,7 +62,7 @@ class Problem(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What fused steps on sparse rows put off, as `gdfast._backends._numpy.Lazy` says; empty where there is nothing.
+    """Work that sparse steps put off, as `gdfast._backends._numpy.Lazy` says; empty where there is nothing.
 
     It passes from call to call, so that an epoch may come in parts. At the end of an epoch nothing is put off.
     """

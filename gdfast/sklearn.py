@@ -866,7 +866,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
         return _Task(loss, signs, weights, name, labels, np.array([-1, 1]), chosen)
 
     def _weights_by_class(self, labels: Array, y: Array, weights: Array | None) -> Array:
-        """What the weights of the rows of each class are multiplied by."""
+        """The factor of each class for the weights of its rows."""
         by_class = self.class_weight
         if isinstance(by_class, Mapping):
             by_class = {
@@ -897,7 +897,7 @@ standardize, average, early_stopping, validation_fraction, n_iter_no_change, war
 
 
 def _models(k: int) -> int:
-    """How many models tell k classes apart: of two classes one, for the second."""
+    """The number of models that tell k classes apart: for two classes one, of the second."""
     return k if k > 2 else 1
 
 
@@ -914,7 +914,7 @@ def _weights_of_rows(sample_weight: ArrayLike | None, rows: int) -> Array | None
 
 
 def _unfitted(backend: str) -> FitResult:
-    """What a model has that no fit has made, but for its weights."""
+    """The result for weights set by hand, with all else that a fit would have made empty."""
     nothing = np.empty(0)
     return FitResult(
         coef=nothing,

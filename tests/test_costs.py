@@ -1,4 +1,4 @@
-"""What runs, not what is allowed, is what a fit or a minimisation costs: in memory, for each epoch, and for X."""
+"""A fit or a minimisation costs by the epochs and steps that run, not by those allowed: in memory, in time, for X."""
 
 import itertools
 import sys

@@ -599,7 +599,7 @@ def test_a_division_by_zero_is_called_one(rule, batch_size):
 
 @pytest.mark.parametrize("size", [0.0, 1e-6, 1e-9, 1e-12, 1e-200])
 def test_a_small_loss_at_the_start_is_no_measure(size):
-    """That of a perceptron is as small as its weights, and they are as large as the rate after a step."""
+    """A perceptron's loss is as small as its weights, and they are as large as the rate after a step."""
     random = np.random.default_rng(0)
     Z = random.standard_normal((200, 5))
     t = (Z @ random.standard_normal(5) > 0).astype(int)

@@ -41,7 +41,7 @@ def stepped():
     stepper.step(np.ones(3))
 
 
-# What calls each function.
+# Work that calls each function.
 WORK = {
     "descend": lambda: gd.fit(
         DENSE, y, lr=1e-3, epochs=3, optimizer="adam", batch_size=4, trace="coef"
@@ -91,7 +91,7 @@ def changed(given):
 
 
 def arguments_of(work, monkeypatch):
-    """What the work calls its function with."""
+    """The arguments with which the work calls its function."""
     recorder = Recorder()
     monkeypatch.setattr(_cpp, "_core", recorder)
     monkeypatch.setenv("GDFAST_BACKEND", "cpp")

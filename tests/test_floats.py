@@ -69,7 +69,7 @@ def stepped(backend):
     return p.tobytes(), stepper.lr
 
 
-# What computes: each in all its parts, the rates and the penalties included.
+# All that computes: each in all its parts, the rates and the penalties included.
 WORK = {
     "full batch": lambda b: fitted(gd.fit(X, y, l2=0.1, standardize=True, backend=b)),
     "mini-batch": lambda b: fitted(gd.fit(X, y, optimizer="adam", batch_size=8, l1=0.1, backend=b)),

@@ -362,7 +362,7 @@ def test_auto_is_safe_whatever_the_spectrum(dtype):
 
 
 def test_auto_of_rows_orthogonal_to_the_search():
-    """Whose first product is 0 in every bit: then the sum of the eigenvalues bounds the largest."""
+    """The first product of these rows is 0 in every bit: then the sum of the eigenvalues bounds the largest."""
     start = _curvature._start(2, np.uint64(0), np.dtype(np.float64))
     X = np.outer([1.0, -2.0], [start[1], -start[0]])
     r = gd.fit(X, [1.0, -2.0], fit_intercept=False, epochs=50, backend=FASTEST)

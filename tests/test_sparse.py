@@ -243,7 +243,7 @@ def test_steps_of_rows_are_those_of_dense_rows(loss, optimizer, intercept):
         np.testing.assert_allclose(got.history.loss, dense.history.loss, **close)
 
 
-# What is put off, in all its kinds.
+# All kinds of work that is put off.
 PUT_OFF = {
     "average": {"optimizer": gd.SGD(0.02), "average": True},
     "average of clipped steps": {"optimizer": gd.SGD(0.02), "average": True, "clip_norm": 0.3},

@@ -278,7 +278,7 @@ def test_heed_of_a_loss_that_is_not_finite(loss):
 
 
 class Tensor:
-    """What torch's are to NumPy, with a gradient."""
+    """An array that refuses NumPy, as torch's with a gradient do."""
 
     def detach(self):
         return np.ones(2)

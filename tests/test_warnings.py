@@ -75,7 +75,7 @@ def test_the_filters_see_the_users_module():
             gd.fit(X, y, **RISING)
 
 
-# What is not finite on the way to an answer: nothing but the documented error, also where warnings are errors.
+# Inputs that are not finite on the way to an answer: nothing but the documented error, also where warnings are errors.
 
 HUGE = np.tile([1e308, -1e308], 8).reshape(8, 2)  # whose sum is inf - inf
 SMALL = GDRegressor(tol=None, max_iter=2, backend="numpy").fit(HUGE * 1e-308, np.arange(8.0))

@@ -142,7 +142,7 @@ def default_threads() -> int:
 
 
 def threads_and_source() -> tuple[int, str]:
-    """How many threads by default, and what they are: by the variable GDFAST_THREADS, or the processors at hand.
+    """The default number of threads, and its source: by the variable GDFAST_THREADS, or the processors at hand.
 
     These are no more than a container's quota, nor than OMP_NUM_THREADS, by which joblib, Dask and others tell each of
     the processes that they start how many threads it may have.

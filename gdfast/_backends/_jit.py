@@ -87,7 +87,7 @@ class _CacheFile(IndexDataCacheFile):
 
 
 def _read(path: str) -> Any:
-    """What a file of the cache holds; None if it is not there, or is not as it was written."""
+    """The contents of a file of the cache; None if it is not there, or is not as it was written."""
     try:
         content = Path(path).read_bytes()
     except OSError:

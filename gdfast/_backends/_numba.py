@@ -344,7 +344,7 @@ def group_at(visited, at):
 
 @register_jitable(**INLINED)
 def fetched_ahead(X):
-    """How many rows before its turn one is fetched: 64 KB of them, at least a GROUP; 0 where such a group is long."""
+    """The distance at which a row is fetched before its turn: 64 KB of rows, at least a GROUP; 0 where that is long."""
     row = X.shape[1] * X.itemsize
     if GROUP * row > 128 * 1024:
         return 0
@@ -1075,7 +1075,7 @@ def first_counted(averages_after, pending):
 
 @register_jitable(**INLINED)
 def counted(first, a, b):
-    """How many iterates count of those after steps a, ..., b - 1 of the period."""
+    """The number of iterates after steps a, ..., b - 1 of the period that count in the average."""
     return np.float64(max(0, b - max(a, first)))
 
 

@@ -295,7 +295,7 @@ class Numpy:
         slopes: Array,
         clip_norm: Any,
     ) -> Any:
-        """How much of the gradient is left by the rule of torch.nn.utils.clip_grad_norm_; `slopes` is room.
+        """The factor by which the gradient is clipped by the rule of torch.nn.utils.clip_grad_norm_; `slopes` is room.
 
         Its norm is that of the least slopes where there is l1.
         """
@@ -444,7 +444,7 @@ class Lazy:
         return max(1, self.averages_after - int(self.pending.period[0]) + 1)
 
     def counted(self, a: Any, b: Any) -> Any:
-        """How many iterates count of those after steps a, ..., b - 1 of the period."""
+        """The number of iterates after steps a, ..., b - 1 of the period that count in the average."""
         first = self.first_counted()
         since = np.where(a > first, a, first)
         return np.where(b > since, b - since, 0).astype(np.float64)
@@ -506,7 +506,7 @@ class Lazy:
             self.catch_up()
 
     def clipping(self, g: Array, g_b: Array) -> Any:
-        """What the gradient, in its columns (outputs, k) and for the intercepts, is to be multiplied by."""
+        """The factor that clips the gradient, given in its columns (outputs, k) and for the intercepts."""
         norm = self.norm(g, g_b if self.fit_intercept else g_b[:0])
         factor = self.clip_norm / (norm + elementary.like(norm, 1e-6))
         return factor if factor < 1 else self.zero + 1
@@ -524,7 +524,7 @@ class Lazy:
 
     @staticmethod
     def sum_of_squares(g: Array, g_b: Array) -> Any:
-        """That of the gradient; without intercepts, there are none in g_b."""
+        """The sum of the squares of the gradient; without intercepts, g_b is empty."""
         outputs, k = g.shape
         terms = np.zeros((max(1, -(-k // order.LANES)) * order.LANES, outputs), g.dtype)
         terms[:k] = (g * g).T
