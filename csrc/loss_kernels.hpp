@@ -15,7 +15,7 @@ constexpr index chunk = 32;
 // Whole groups of rows that make their steps in turn.
 template <class T>
 struct InGroups {
-    const T *const *x; // and `rows_ahead` more
+    const T *const *x; // and those behind them to be fetched
     const T *y;
     const T *s; // their weights
     const T *a; // the rates of their steps times s, and times `linear`

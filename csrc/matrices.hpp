@@ -42,6 +42,9 @@ public:
         return std::clamp(16 * 1024 / (d * index(sizeof(T))) / group * group, group, most);
     }
 
+    // How many rows behind those in turn are known, to be fetched.
+    index ahead() const { return fetched_ahead<T>(d); }
+
     // Rows first, ..., first + count - 1.
     void rows(index first, index count, Row *out) const {
         const index readable = std::clamp(readable_ - first, index(0), count);
@@ -66,13 +69,13 @@ public:
         }
     }
 
-    // p = x.w for these rows, behind which stand `rows_ahead` more; w is of a padded shape, and stays as it is.
+    // p = x.w for these rows, behind which stand `ahead()` more; w is of a padded shape, and stays as it is.
     [[gnu::flatten]] void dots(const Row *rows, index count, T *w, T *p) const {
         with_weights<T>(d, [&](auto kind) {
             const typename decltype(kind)::type weights(w, groups_);
-            const index ahead = fetched_ahead<T>(d);
+            const index next = ahead();
             each<group>(count,
-                        [&](index r, auto size) { weights.template dots<size>(rows + r, rows + r + ahead, p + r); });
+                        [&](index r, auto size) { weights.template dots<size>(rows + r, rows + r + next, p + r); });
         });
     }
 
@@ -99,14 +102,14 @@ public:
         });
     }
 
-    // g += c x and bias += c for these rows in turn, behind which stand `rows_ahead` more; g is of a padded shape.
+    // g += c x and bias += c for these rows in turn, behind which stand `ahead()` more; g is of a padded shape.
     [[gnu::flatten]] void add(const Row *rows, index count, const T *c, T *g, T &bias) const {
         with_weights<T>(d, [&](auto kind) {
             typename decltype(kind)::type sum(g, groups_);
             T b = bias;
-            const index ahead = fetched_ahead<T>(d);
+            const index next = ahead();
             each<group>(count, [&](index r, auto size) {
-                sum.template add<size>(rows + r, rows + r + ahead, c + r);
+                sum.template add<size>(rows + r, rows + r + next, c + r);
                 unrolled<size>([&](auto i) { b += c[r + i]; });
             });
             sum.save();
@@ -142,6 +145,7 @@ struct Csr {
     using Row = index;
     static constexpr bool sparse = true;
     static constexpr index block = PTRDIFF_MAX;
+    static constexpr index fetched = 8; // rows before its turn the entries of a row are
 
     const T *values;
     const std::int32_t *columns;
@@ -178,9 +182,8 @@ struct Csr {
 
     // Fetches what the rows behind this one hold: first where it begins, and nearer to their turn the entries.
     void fetch_after(const Row *row) const {
-        constexpr index ahead = 8;
-        prefetch(starts + row[2 * ahead]);
-        const index next = row[ahead];
+        prefetch(starts + row[2 * fetched]);
+        const index next = row[fetched];
         prefetch_run(values + starts[next], starts[next + 1] - starts[next]);
         prefetch_run(columns + starts[next], starts[next + 1] - starts[next]);
     }
@@ -193,6 +196,7 @@ struct Csr {
     }
 
     static index read_twice(index most) { return most; }
+    static index ahead() { return 2 * fetched; }
 
     void rows(index first, index count, Row *out) const { std::iota(out, out + count, first); }
     void rows(const index *numbers, index count, Row *out) const { std::copy_n(numbers, count, out); }

@@ -159,7 +159,7 @@ private:
         slopes[shape_.bias] = shape_.fit_intercept ? c : T(0);
     }
 
-    // Returns the loss of row i, which begins `rows`; behind it stand `rows_ahead` more.
+    // Returns the loss of row i, which begins `rows`; behind it stand those to be fetched.
     T step_by_row(index i, const T *const *rows, State<T> &state, const Numbers<T> &numbers, T *slopes) {
         const index k = shape_.outputs;
         const T *const x = *rows;

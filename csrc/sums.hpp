@@ -65,9 +65,11 @@ void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
         sum_part(0, upcoming);
         return;
     }
-    share(parts, threads, [&](index part) {
+    share_in_runs(parts, threads, [&](index part, index end) {
         Upcoming<Matrix> own(data.X, upcoming.visits());
-        sum_part(part, own);
+        for (; part < end; ++part) {
+            sum_part(part, own);
+        }
     });
     tree(sums, parts, padded.size());
 }
@@ -107,21 +109,22 @@ void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index t
     const Shape padded = shape.padded();
     std::vector<T> models(static_cast<std::size_t>(padded.size()));
     copy(params, shape, models.data(), padded);
-    const auto predict_block = [&](index b) {
-        const index first = b * block;
-        const index count = std::min(block, X.n - first);
+    share_in_runs((X.n + block - 1) / block, threads, [&](index b, index end) {
         Upcoming<Matrix> upcoming(X, Visits(nullptr, X.n));
-        const auto *const rows = upcoming(first, count).rows;
-        for (index o = 0; o < shape.outputs; ++o) {
-            T products[block];
-            T *const w = models.data() + o * padded.stride;
-            X.dots(rows, count, w, products);
-            for (index r = 0; r < count; ++r) {
-                p[(first + r) * shape.outputs + o] = (T(0) + products[r]) + w[padded.bias]; // which may be -0 here
+        for (; b < end; ++b) {
+            const index first = b * block;
+            const index count = std::min(block, X.n - first);
+            const auto *const rows = upcoming(first, count).rows;
+            for (index o = 0; o < shape.outputs; ++o) {
+                T products[block];
+                T *const w = models.data() + o * padded.stride;
+                X.dots(rows, count, w, products);
+                for (index r = 0; r < count; ++r) {
+                    p[(first + r) * shape.outputs + o] = (T(0) + products[r]) + w[padded.bias]; // which may be -0 here
+                }
             }
         }
-    };
-    share((X.n + block - 1) / block, threads, predict_block);
+    });
 }
 
 } // namespace gdfast

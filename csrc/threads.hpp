@@ -258,4 +258,12 @@ void share(index tasks, index threads, const F &f) {
     }
 }
 
+// `share` for neighbours together, f(first, end), as what comes before them is found once for each run: runs of 16, or
+// fewer where each thread would get less than 16 of them.
+template <class F>
+void share_in_runs(index tasks, index threads, const F &f) {
+    const index run = std::clamp(tasks / (16 * threads), index(1), index(16));
+    share((tasks + run - 1) / run, threads, [&](index k) { f(k * run, std::min(tasks, (k + 1) * run)); });
+}
+
 } // namespace gdfast

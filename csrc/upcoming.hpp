@@ -18,7 +18,7 @@ public:
         const Row *rows;
     };
 
-    Upcoming(const Matrix &X, const Visits &visits) : X_(X), visits_(visits) {}
+    Upcoming(const Matrix &X, const Visits &visits) : X_(X), visits_(visits), ahead_(X.ahead()) {}
 
     void begin(const Visits &visits) {
         visits_ = visits;
@@ -28,13 +28,13 @@ public:
     const Visits &visits() const { return visits_; }
     bool shuffled() const { return visits_.shuffled(); }
 
-    // The rows at positions first, ..., first + count - 1, at most a block of them, and behind them `rows_ahead` more;
-    // the last one stands for those that there are not.
+    // The rows at positions first, ..., first + count - 1, at most a block of them, and behind them as many more as
+    // the matrix looks ahead; the last one stands for those that there are not.
     Turn operator()(index first, index count) {
         if (first < first_ || first > end_) {
             first_ = end_ = first;
         }
-        const index end = std::min(first + count + rows_ahead, X_.n);
+        const index end = std::min(first + count + ahead_, X_.n);
         if (end_ < end) {
             if (const index past = first - first_; past > 0) {
                 std::copy(numbers_ + past, numbers_ + (end_ - first_), numbers_);
@@ -46,8 +46,8 @@ public:
                 find(std::min({asked, block, X_.n - end_}));
             }
             if (end_ == X_.n) {
-                std::fill_n(numbers_ + (end_ - first_), rows_ahead, numbers_[end_ - first_ - 1]);
-                std::fill_n(rows_ + (end_ - first_), rows_ahead, rows_[end_ - first_ - 1]);
+                std::fill_n(numbers_ + (end_ - first_), ahead_, numbers_[end_ - first_ - 1]);
+                std::fill_n(rows_ + (end_ - first_), ahead_, rows_[end_ - first_ - 1]);
             }
         }
         return {numbers_ + (first - first_), rows_ + (first - first_)};
@@ -67,6 +67,7 @@ private:
 
     const Matrix &X_;
     Visits visits_;
+    index ahead_;
     index first_ = 0, end_ = 0; // the positions of what stands in
     index numbers_[2 * (block + rows_ahead)];
     Row rows_[2 * (block + rows_ahead)];
