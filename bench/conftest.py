@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import gdfast as gd
-from gdfast import _bench, losses
+from gdfast import losses
+from gdfast._cli import benchmarks
 
 BACKENDS = [name for name, state in gd.backends().items() if state == "available"]
 MIN_ROUNDS, MAX_ROUNDS = 5, 50
@@ -35,15 +36,15 @@ class Race:
     ):
         self.name = f"{name}, {features:>4} features, {rows} rows"
         self.visits = rows * options.get("epochs", 1)
-        X, y, lr = _bench.work(rows, features)
+        X, y, lr = benchmarks.work(rows, features)
         self.X = rows_of(X)
-        self.y = _bench.targets(y, losses.find(options.get("loss", "squared_error")).targets)
+        self.y = benchmarks.targets(y, losses.find(options.get("loss", "squared_error")).targets)
         if outputs > 1:
             self.y = self.y[:, None] * np.arange(1.0, outputs + 1)
         self.options = {"epochs": 1, "lr": lr, **options}
         runs = {backend: partial(self.fit, backend) for backend in BACKENDS}
-        turns = _bench.race(runs, _rounds(max_rounds))
-        assert _bench.agree(turns), f"{self.name}: different bytes, {turns}"
+        turns = benchmarks.race(runs, _rounds(max_rounds))
+        assert benchmarks.agree(turns), f"{self.name}: different bytes, {turns}"
         self.seconds = {backend: turn.seconds for backend, turn in turns.items()}
 
     def fit(self, backend: str) -> gd.FitResult:
@@ -117,6 +118,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name the machine and the versions, and how fast its memory can be read."""
     lines = gd.show_config().splitlines()
     if not config.getoption("benchmark_disable"):
-        one, two = (_bench.read_bandwidth(1 << 28, threads) / 1e9 for threads in (1, 2))
+        one, two = (benchmarks.read_bandwidth(1 << 28, threads) / 1e9 for threads in (1, 2))
         lines.append(f"memory       read at {one:.0f} GB/s by one thread, {two:.0f} by two")
     return lines

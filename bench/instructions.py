@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 import gdfast as gd
-from gdfast import _config, _text
-from gdfast._backends import _isa
+from gdfast import _extension, _formatting
+from gdfast._cli import config
 
 RECORD = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.03
@@ -111,7 +111,7 @@ def work(marks: Path) -> None:
             run(passes)
             mark.dump(f"{name}: {passes}".encode())
     samples = {name: n for name, (n, _) in todo.items()}
-    print(json.dumps({"build": _config.config()["extension"], "samples": samples}))
+    print(json.dumps({"build": config.config()["extension"], "samples": samples}))
 
 
 def count(isa: str, folder: Path) -> tuple[str, dict[str, float]]:
@@ -154,7 +154,7 @@ def compare(build: str, counts: dict[str, float], recorded: dict[str, float]) ->
             "no record" if before is None else "MORE" if now > before * (1 + TOLERANCE) else ""
         )
         rows.append([name, before, now, round(change, 1), verdict])
-    print(f"\n{build}\n{_text.table(rows)}", flush=True)
+    print(f"\n{build}\n{_formatting.table(rows)}", flush=True)
     return not any(row[-1] for row in rows)
 
 
@@ -171,7 +171,7 @@ def main() -> int:
         parser.error("valgrind is not installed (on Debian: apt-get install valgrind)")
 
     with tempfile.TemporaryDirectory() as folder:
-        counted = dict(count(isa, Path(folder)) for isa in ISAS if isa in _isa.built())
+        counted = dict(count(isa, Path(folder)) for isa in ISAS if isa in _extension.built())
     if not counted:
         parser.error("none of gdfast's C++ extensions that valgrind can run is installed")
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}

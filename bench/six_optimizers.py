@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gdfast as gd
-from gdfast import order
+from gdfast._numerics import order
 
 ROWS, TRAINING, BATCH, EPOCHS = 1000, 800, 32, 50
 OPTIMIZERS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdfast import losses, schedules
 from gdfast._backends import backends
-from gdfast._fit import fit
+from gdfast._training.fit import fit
 from gdfast.errors import BackendError, DivergenceError
 from gdfast.optimizers import (
     ASGD,
@@ -32,11 +32,11 @@ from gdfast.results import FitResult, History, MinimizeResult, load
 
 if TYPE_CHECKING:
     from gdfast import datasets, plot
-    from gdfast._compare import Comparison, compare
-    from gdfast._config import show_config
-    from gdfast._minimize import minimize, scipy_method
-    from gdfast._stepper import Stepper
-    from gdfast._stream import fit_stream
+    from gdfast._cli.config import show_config
+    from gdfast._training.compare import Comparison, compare
+    from gdfast._training.minimize import minimize, scipy_method
+    from gdfast._training.stepper import Stepper
+    from gdfast._training.stream import fit_stream
 
 __version__ = "0.1.0"
 
@@ -77,15 +77,15 @@ __all__ = [
 
 # What not every program needs is imported when it is first asked for: name -> the module that it is, or is in.
 _LATER = {
-    "Comparison": "_compare",
-    "Stepper": "_stepper",
-    "compare": "_compare",
+    "Comparison": "_training.compare",
+    "Stepper": "_training.stepper",
+    "compare": "_training.compare",
     "datasets": "datasets",
-    "fit_stream": "_stream",
-    "minimize": "_minimize",
+    "fit_stream": "_training.stream",
+    "minimize": "_training.minimize",
     "plot": "plot",
-    "scipy_method": "_minimize",
-    "show_config": "_config",
+    "scipy_method": "_training.minimize",
+    "show_config": "_cli.config",
 }
 
 

@@ -6,10 +6,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gdfast._typing import Array
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def _sync(folder: str) -> None:
         os.close(descriptor)
 
 
-def read_arrays(file: BinaryIO, needed: str) -> dict[str, NDArray[Any]]:
+def read_arrays(file: BinaryIO, needed: str) -> dict[str, Array]:
     """The arrays of an archive that np.savez wrote; no more is read than the file holds, and nothing is unpickled.
 
     Raises
@@ -104,7 +105,7 @@ def read_arrays(file: BinaryIO, needed: str) -> dict[str, NDArray[Any]]:
         }
 
 
-def _array(content: bytes) -> NDArray[Any]:
+def _array(content: bytes) -> Array:
     """The array of a .npy file of the first version."""
     stream = BytesIO(content)
     version = np.lib.format.read_magic(stream)

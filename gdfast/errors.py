@@ -1,9 +1,6 @@
 """The errors that gdfast raises of its own."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gdfast.results import FitResult, MinimizeResult
+from typing import Any
 
 
 class BackendError(RuntimeError):
@@ -32,7 +29,7 @@ class DivergenceError(ArithmeticError):
     def __init__(
         self,
         message: str,
-        result: "FitResult | MinimizeResult",
+        result: Any,
         epoch: int,
         lr: float,
         stable_lr: float | None,

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
-from gdfast.checks import check_int, check_number, choose
-from gdfast.elementary import (
+from gdfast._numerics.elementary import (
     exp,
     exp_of_difference,
     like,
@@ -25,6 +24,7 @@ from gdfast.elementary import (
     where,
     wide,
 )
+from gdfast._validation import check_int, check_number, choose
 
 
 @dataclass_transform(frozen_default=True)

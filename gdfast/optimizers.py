@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import schedules
-from gdfast.checks import check_flag, check_number, choose, record_of, store_checked, unknown
-from gdfast.elementary import like, power, powers, sign, where
+from gdfast._numerics.elementary import like, power, powers, sign, where
+from gdfast._numerics.penalties import least_slope, on_side, shrunk
+from gdfast._validation import check_flag, check_number, choose, record_of, store_checked, unknown
 from gdfast.schedules import Schedule
 
 Array = NDArray[Any]
@@ -1562,6 +1563,18 @@ def from_dict(values: dict[str, Any]) -> Optimizer:
 def step(self: Rule, w: Any, g: Any, s: Any, j: Any, c: Any) -> Any:
     """``self.step(...)``: the name by which numba finds the formula of a record's type."""
     return self.step(w, g, s, j, c)
+
+
+def penalised_step(
+    rule: Rule, w: Any, g: Any, s: Any, j: Any, c: Any, l1: Any, proximal: bool
+) -> Any:
+    """The rule's new w with the penalty of l1; `gdfast._numerics.penalties` says why there are two ways."""
+    if l1 == 0:
+        return step(rule, w, g, s, j, c)
+    if proximal:
+        return shrunk(step(rule, w, g, s, j, c), c[0] * l1)
+    slope = least_slope(g, w, l1)
+    return on_side(step(rule, w, slope, s, j, c), where(w != 0, w, -slope))
 
 
 def factors(self: Any) -> Any:

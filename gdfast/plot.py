@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gdfast._minimize import LOST
-from gdfast.checks import check_flag, check_int, check_number
+from gdfast._training.minimize import LOST
+from gdfast._validation import check_flag, check_int, check_number
 from gdfast.results import FitResult, MinimizeResult
 
 if TYPE_CHECKING:

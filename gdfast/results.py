@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
-from gdfast._floats import standard
-from gdfast.checks import check_flag, check_int, choose, record_of
-from gdfast.csr import Csr
+from gdfast._backends.problem import useful_threads
+from gdfast._data.csr import Csr
+from gdfast._data.matrices import FLOATS, as_matrix, check_finite, check_names, feature_names
+from gdfast._numerics.float_mode import standard
+from gdfast._typing import Array
+from gdfast._validation import check_flag, check_int, choose, record_of
 from gdfast.losses import Loss
-from gdfast.matrices import FLOATS, as_matrix, check_finite, check_names, feature_names
 from gdfast.optimizers import Optimizer
-from gdfast.problem import Array, useful_threads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gdfast.checks import check_int, check_number, choose, store_checked, unknown
-from gdfast.elementary import cospi, power, powers, where
+from gdfast._numerics.elementary import cospi, power, powers, where
+from gdfast._validation import check_int, check_number, choose, store_checked, unknown
 from gdfast.losses import Loss, gradient
 
 Array = NDArray[Any]

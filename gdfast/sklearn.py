@@ -21,12 +21,14 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gdfast import _backends, losses, optimizers, order
-from gdfast._fit import fit_and_state, partial
-from gdfast._floats import standard
-from gdfast._run import Continued
-from gdfast._warnings import warn
-from gdfast.checks import (
+from gdfast import _backends, losses, optimizers
+from gdfast._data.matrices import as_floats, as_unscaled_weights, check_finite
+from gdfast._numerics import order
+from gdfast._numerics.float_mode import standard
+from gdfast._training.fit import fit_and_state, partial
+from gdfast._training.run import Continued
+from gdfast._typing import Array
+from gdfast._validation import (
     check_flag,
     check_int,
     check_number,
@@ -35,10 +37,9 @@ from gdfast.checks import (
     names_arguments,
     unknown,
 )
+from gdfast._warnings import warn
 from gdfast.losses import Loss
-from gdfast.matrices import as_floats, as_unscaled_weights, check_finite
 from gdfast.optimizers import Optimizer, Rate
-from gdfast.problem import Array
 from gdfast.results import FitResult, History
 
 try:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import gdfast as gd
 from gdfast import _backends, losses, optimizers, schedules
-from gdfast.order import BLOCK, LANES
+from gdfast._numerics.order import BLOCK, LANES
 
 EXAMPLES = {"options": 1500, "threads": 350, "layouts": 250}
 STEPS = 600  # of a problem, about: numpy takes some ten microseconds for each

@@ -16,8 +16,9 @@ import pytest
 from pyarrow import csv, parquet
 
 import gdfast as gd
-from gdfast import __main__, _bench, _demo, _options, datasets, schedules
+from gdfast import datasets, schedules
 from gdfast._backends import TABLE, why_not
+from gdfast._cli import benchmarks, demonstration, fit_options, main
 
 AVAILABLE = [name for name in TABLE if why_not(name) is None]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -42,11 +43,15 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     table = [
-        line.split() for line in done.stdout.splitlines() if line.startswith(tuple(_demo.MODES))
+        line.split()
+        for line in done.stdout.splitlines()
+        if line.startswith(tuple(demonstration.MODES))
     ]
     rows = [(" ".join(words[:-6]), *words[-6:]) for words in table]
-    assert [(row[0], row[1]) for row in rows] == [(m, b) for m in _demo.MODES for b in AVAILABLE]
-    for mode in _demo.MODES:
+    assert [(row[0], row[1]) for row in rows] == [
+        (m, b) for m in demonstration.MODES for b in AVAILABLE
+    ]
+    for mode in demonstration.MODES:
         digests = {row[-1] for row in rows if row[0] == mode}
         assert len(digests) == 1, digests
     assert "The digests agree" in done.stdout
@@ -58,8 +63,8 @@ def test_demo(tmp_path: Path) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A demo of one epoch."""
-    monkeypatch.setattr(_demo, "EPOCHS", 1)
-    monkeypatch.setattr(_demo, "WARM_SECONDS", 0)
+    monkeypatch.setattr(demonstration, "EPOCHS", 1)
+    monkeypatch.setattr(demonstration, "WARM_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("quick")
@@ -70,8 +75,8 @@ def test_demo_says_when_digests_differ(
         y = y + 1e-9 if backend == "numpy" else y
         return gd.fit(X, y, backend=backend, **options)
 
-    monkeypatch.setattr(_demo, "fit", wrong)
-    assert __main__.main(["demo", "--plot", str(tmp_path / "losses.png")]) == 1
+    monkeypatch.setattr(demonstration, "fit", wrong)
+    assert main.main(["demo", "--plot", str(tmp_path / "losses.png")]) == 1
     assert "The digests DISAGREE: per-sample, mini-batch, full batch" in capsys.readouterr().out
 
 
@@ -81,7 +86,7 @@ def test_demo_without_matplotlib(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert __main__.main(["demo", "--plot", str(tmp_path / "losses.png")]) == 0
+    assert main.main(["demo", "--plot", str(tmp_path / "losses.png")]) == 0
     assert "No picture: it needs matplotlib: pip install matplotlib" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
@@ -94,7 +99,7 @@ def test_demo_lists_what_is_not_available(
         return None if name == "numpy" else f"{name} is gone"
 
     monkeypatch.setattr("gdfast._backends.why_not", only_numpy)
-    assert __main__.main(["demo", "--plot", str(tmp_path / "losses.png")]) == 0
+    assert main.main(["demo", "--plot", str(tmp_path / "losses.png")]) == 0
     out = capsys.readouterr().out
     assert "Without cpp: cpp is gone" in out
     assert "Without numba: numba is gone" in out
@@ -104,17 +109,17 @@ def test_demo_lists_what_is_not_available(
 @pytest.mark.parametrize("name", ["nowhere/losses.png", "losses.nonsense"])
 @pytest.mark.usefixtures("quick")
 def test_demo_cannot_save(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["demo", "--plot", str(tmp_path / name)]) == 1
+    assert main.main(["demo", "--plot", str(tmp_path / name)]) == 1
     assert f"cannot save the picture {tmp_path / name}" in capsys.readouterr().err
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["info"]) == 0
+    assert main.main(["info"]) == 0
     assert capsys.readouterr().out.strip() == gd.show_config()
 
 
 def test_info_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["info", "--json"]) == 0
+    assert main.main(["info", "--json"]) == 0
     shown = parsed(capsys.readouterr().out)
     assert shown["backends"] == gd.backends()
     assert shown["gdfast"] == gd.__version__
@@ -154,7 +159,7 @@ def fitted(data: str, capsys: pytest.CaptureFixture[str]):
     """Fit the penguins by the command line, and return what --json prints."""
 
     def fit(*args: str, file: str = data) -> dict:
-        assert __main__.main(["fit", file, "--target", "mass", "--json", *args]) == 0
+        assert main.main(["fit", file, "--target", "mass", "--json", *args]) == 0
         captured = capsys.readouterr()
         assert captured.err == ""
         return parsed(captured.out)
@@ -164,7 +169,7 @@ def fitted(data: str, capsys: pytest.CaptureFixture[str]):
 
 def failure(args: list[str], capsys: pytest.CaptureFixture[str], status: int = 1) -> str:
     """What a command that fails says on standard error: a line, and on standard output nothing."""
-    assert __main__.main(args) == status
+    assert main.main(args) == status
     captured = capsys.readouterr()
     assert captured.out == ""
     message, end = captured.err.split("\n")
@@ -177,7 +182,7 @@ def failure(args: list[str], capsys: pytest.CaptureFixture[str], status: int = 1
 def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What argparse says of a wrong command line."""
     with pytest.raises(SystemExit) as ended:
-        __main__.main(args)
+        main.main(args)
     assert ended.value.code == 2
     message = capsys.readouterr().err.splitlines()[-1]
     start = f"gdfast {args[0]}: error: "
@@ -230,7 +235,7 @@ def test_the_options_are_those_of_fit() -> None:
     expected = inspect.signature(gd.fit).parameters.keys() - by_hand - {"progress"}
     args = ["fit", "a", "--target", "b", "--standardize"]
     args += [word for options in OPTIONS for word in options.split()]
-    given = vars(__main__.parser().parse_args(args)).keys() & _options.DEFAULTS.keys()
+    given = vars(main.parser().parse_args(args)).keys() & fit_options.DEFAULTS.keys()
     assert given == expected
 
 
@@ -245,8 +250,8 @@ def test_what_is_not_given_is_left_to_fit(
 
     model = Path(data).with_name("model.npz")
     gd.fit(penguins().select(NAMES), MASS, epochs=1).save(model)
-    monkeypatch.setattr("gdfast.__main__.gd.fit", fit)
-    assert __main__.main(["fit", data, "--target", "mass"]) == 0
+    monkeypatch.setattr("gdfast._cli.main.gd.fit", fit)
+    assert main.main(["fit", data, "--target", "mass"]) == 0
     assert given == {}
 
 
@@ -278,7 +283,7 @@ def test_labels_of_text(
     assert shown["classes"] == ["heavy", "light", "middle"]
     assert shown["coef"] == dict(zip(NAMES, expected.coef.T.tolist(), strict=True))
     assert shown["intercept"] == expected.intercept.tolist()
-    assert __main__.main(["predict", model, file]) == 0
+    assert main.main(["predict", model, file]) == 0
     assert capsys.readouterr().out.split() == ["prediction", *expected.predict(X)]
     missing = write(tmp_path / "missing.parquet", pa.table({"x": [1.0, 2.0], "kind": ["a", None]}))
     words = f"{missing}: column 'kind', data row 2: the value is missing"
@@ -353,7 +358,7 @@ def test_validation_file(data: str, tmp_path: Path, fitted) -> None:
 
 def test_fit_shows_the_result(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["fit", data, "--target", "mass", "--standardize", "--validation", "0.2"]
-    assert __main__.main(args) == 0
+    assert main.main(args) == 0
     expected = gd.fit(penguins().select(NAMES), MASS, standardize=True, validation=0.2)
     *table, last = capsys.readouterr().out.splitlines()
     assert "\n".join(table) == repr(expected)
@@ -365,20 +370,20 @@ def test_fit_shows_the_result(data: str, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_save_and_predict(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(tmp_path / "model.npz")
-    assert __main__.main(["fit", data, "--target", "mass", "--save", model]) == 0
+    assert main.main(["fit", data, "--target", "mass", "--save", model]) == 0
     capsys.readouterr()
     expected = gd.fit(X, MASS)
     assert gd.load(model).digest == expected.digest
 
     columns = write(tmp_path / "other.parquet", penguins().select([*NAMES[::-1], "weight"]))
-    assert __main__.main(["predict", model, columns]) == 0
+    assert main.main(["predict", model, columns]) == 0
     out = capsys.readouterr().out
     head, *values = out.splitlines()
     assert head == "prediction"
     assert [float(value) for value in values] == expected.predict(X).tolist()
 
     file = tmp_path / "predictions.csv"
-    assert __main__.main(["predict", model, columns, "--output", str(file)]) == 0
+    assert main.main(["predict", model, columns, "--output", str(file)]) == 0
     assert capsys.readouterr().out == ""
     assert file.read_text() == out
 
@@ -472,7 +477,7 @@ def test_a_file_that_cannot_be_written(
     data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = str(tmp_path / "nowhere" / "model.npz")
-    assert __main__.main(["fit", data, "--target", "mass", "--save", file]) == 1
+    assert main.main(["fit", data, "--target", "mass", "--save", file]) == 1
     captured = capsys.readouterr()
     assert "digest" in captured.out  # the fit is not lost
     assert captured.err == f"gdfast fit: {file}: No such file or directory\n"
@@ -594,7 +599,7 @@ def test_compare(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     picture = tmp_path / "losses.png"
     args = ["compare", data, "--target", "mass", "--standardize", "--reach", "120000"]
     args += ["--plot", str(picture), "--optimizers", *RIVALS]
-    assert __main__.main(args) == 0
+    assert main.main(args) == 0
     captured = capsys.readouterr()
     assert picture.read_bytes().startswith(PNG)
     # The one that diverged is in the table, and a line says why.
@@ -608,7 +613,7 @@ def test_compare(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     loss, reached = lines[0].split()[1:3]
     assert (loss, int(reached)) == (f"{expected[-1]:.6g}", np.argmax(expected <= 120_000))
 
-    assert __main__.main([*args, "--json"]) == 0
+    assert main.main([*args, "--json"]) == 0
     shown = parsed(capsys.readouterr().out)
     assert shown["reach"] == 120_000
     assert shown["table"]["SGD(lr=3.0)"]["stop_reason"] == "divergence"
@@ -629,7 +634,7 @@ def test_compare_reaches_near_the_lowest(data: str, capsys: pytest.CaptureFixtur
         "asgd",
         "adam:lr=10",
     ]
-    assert __main__.main([*args, "--json"]) == 0
+    assert main.main([*args, "--json"]) == 0
     expected = gd.compare(X, MASS, ["asgd", gd.Adam(lr=10)], standardize=True)
     assert parsed(capsys.readouterr().out)["reach"] == expected.reach
 
@@ -644,13 +649,13 @@ def test_fit_draws(data: str, tmp_path: Path) -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A bench that takes no time."""
-    monkeypatch.setattr(_bench, "WARM_UP", 0)
+    monkeypatch.setattr(benchmarks, "WARM_UP", 0)
     return ["bench", "--features", "2", "--rows", "30", "--rounds", "2"]
 
 
 def test_bench(short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "times.png"
-    assert __main__.main([*short, "--plot", str(picture)]) == 0
+    assert main.main([*short, "--plot", str(picture)]) == 0
     assert picture.read_bytes().startswith(PNG)
     config, table = capsys.readouterr().out.rstrip().split("\n\n")
     assert config == gd.show_config()
@@ -662,7 +667,7 @@ def test_bench(short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_bench_markdown(short: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main([*short, "--batch-size", "7", "--markdown"]) == 0
+    assert main.main([*short, "--batch-size", "7", "--markdown"]) == 0
     config, _, table = capsys.readouterr().out.rstrip().split("\n\n")
     assert config == f"```\n{gd.show_config()}\n```"
     head, rule, *lines = table.splitlines()
@@ -673,7 +678,7 @@ def test_bench_markdown(short: list[str], capsys: pytest.CaptureFixture[str]) ->
 
 def test_bench_json(short: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     args = [*short, "--batch-size", "full", "7", "--optimizer", "sgd:lr=0.1", "--json"]
-    assert __main__.main(args) == 0
+    assert main.main(args) == 0
     shown = parsed(capsys.readouterr().out)
     assert shown["agree"] is True
     assert shown["config"]["backends"] == gd.backends()
@@ -695,7 +700,7 @@ def test_bench_says_when_digests_differ(
         return fit(X, y, backend=backend, batch_size=batch_size, **options)
 
     monkeypatch.setattr(gd, "fit", wrong)
-    assert __main__.main([*short, "--batch-size", "full", "4"]) == 1
+    assert main.main([*short, "--batch-size", "full", "4"]) == 1
     captured = capsys.readouterr()
     assert "batches of 4" in captured.out
     assert captured.err.startswith("gdfast bench: the digests disagree, batches of 4: ")
@@ -714,14 +719,14 @@ def test_bars(
 ) -> None:
     def shown(*args: str) -> str:
         monkeypatch.setattr(sys, "stderr", Terminal())
-        assert __main__.main([*args]) == 0
+        assert main.main([*args]) == 0
         return sys.stderr.getvalue()
 
     fit = ("fit", data, "--target", "mass")
     compare = ("compare", data, "--target", "mass", "--optimizers", "sgd", "adam")
     assert shown(*fit) == ""  # it is over before a bar is seen
-    monkeypatch.setattr(__main__, "LONG_EPOCH", 1)
-    monkeypatch.setattr(__main__, "LONG_FIT", len(MASS) * (len(NAMES) + 1) * 50)
+    monkeypatch.setattr(main, "LONG_EPOCH", 1)
+    monkeypatch.setattr(main, "LONG_FIT", len(MASS) * (len(NAMES) + 1) * 50)
     assert shown(*fit, "--epochs", "49") == ""
     assert "50/50" in shown(*fit, "--epochs", "50")
     assert "100/100" in shown(*fit)
@@ -732,9 +737,9 @@ def test_bars(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert shown(*fit) == ""
     monkeypatch.undo()
-    monkeypatch.setattr(__main__, "LONG_EPOCH", 1)
-    monkeypatch.setattr(__main__, "LONG_FIT", 1)
-    assert __main__.main([*fit]) == 0
+    monkeypatch.setattr(main, "LONG_EPOCH", 1)
+    monkeypatch.setattr(main, "LONG_FIT", 1)
+    assert main.main([*fit]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -751,7 +756,7 @@ def test_ctrl_c(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(gd, "fit", interrupted)
-    assert __main__.main(["fit", data, "--target", "mass"]) == 130
+    assert main.main(["fit", data, "--target", "mass"]) == 130
     assert capsys.readouterr() == ("", "")
 
 
@@ -775,7 +780,7 @@ def test_wrong_command_line(args: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["", "fit", "compare", "predict", "bench", "demo", "info"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        __main__.main([*command.split(), "--help"])
+        main.main([*command.split(), "--help"])
     assert ended.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"example: gdfast {command}" in text

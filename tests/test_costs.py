@@ -11,8 +11,8 @@ import pytest
 import scipy.sparse
 
 import gdfast as gd
-from gdfast import _rates, _run
-from gdfast.matrices import as_matrix
+from gdfast._data.matrices import as_matrix
+from gdfast._training import learning_rates, run
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3
 y = X @ [1.0, -2.0, 0.5] + np.arange(20) % 3
@@ -86,7 +86,7 @@ def test_the_number_of_epochs_in_a_call_is_in_no_bit(options, monkeypatch):
     options = {"lr": 1e-3, "validation": 0.2, "trace": "coef", "epochs": 400} | options
     expected = gd.fit(X, y, **options)
     for in_a_call in (1, 7, 64):
-        monkeypatch.setattr(_run, "EPOCHS_IN_THE_FIRST_CALL", in_a_call)
+        monkeypatch.setattr(run, "EPOCHS_IN_THE_FIRST_CALL", in_a_call)
         r = gd.fit(X, y, **options)
         for name in ("loss", "val_loss", "lr", "grad_norm", "coef", "intercept"):
             got, wanted = getattr(r.history, name), getattr(expected.history, name)
@@ -137,13 +137,13 @@ TIMED = {
 
 @pytest.mark.parametrize("call", TIMED.values(), ids=TIMED)
 def test_the_search_for_a_rate_is_part_of_the_seconds(call, monkeypatch):
-    found = _rates.auto
+    found = learning_rates.auto
 
     def auto(*arguments):
         time.sleep(0.05)
         return found(*arguments)
 
-    monkeypatch.setattr(_rates, "auto", auto)
+    monkeypatch.setattr(learning_rates, "auto", auto)
     begun = time.perf_counter()
     seconds = call().history.seconds
     assert 0.05 < seconds[0] < seconds[1] < seconds[2] < time.perf_counter() - begun

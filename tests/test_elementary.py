@@ -5,8 +5,8 @@ import numba
 import numpy as np
 import pytest
 
-from gdfast import elementary
-from gdfast._backends import _numba  # noqa: F401  # it tells numba of them
+from gdfast._backends.numba import kernels  # noqa: F401  # it tells numba of them
+from gdfast._numerics import elementary
 
 EDGES = [0.0, -0.0, 1.5, -2.25, np.inf, -np.inf, np.nan, 5e-324]
 

@@ -12,7 +12,9 @@ from scipy.sparse import csr_array
 
 import gdfast as gd
 import gdfast.sklearn
-from gdfast import _backends, _fit, _rates, _run, _scaling, checks, matrices
+from gdfast import _backends, _validation
+from gdfast._data import matrices, scaling
+from gdfast._training import fit, learning_rates, run
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3
 y = X @ [1.0, -2.0, 0.5] + np.arange(20) % 3
@@ -292,12 +294,12 @@ def test_names_of_other_libraries_elsewhere():
 
 def test_every_argument_that_is_advised_is_there():
     known = inspect.signature(gd.fit).parameters.keys() | inspect.signature(gd.minimize).parameters
-    for synonyms in map(str.split, checks.SYNONYMS):
+    for synonyms in map(str.split, _validation.SYNONYMS):
         assert known & set(synonyms)
-    names = [name for synonyms in checks.SYNONYMS for name in synonyms.split()]
+    names = [name for synonyms in _validation.SYNONYMS for name in synonyms.split()]
     assert len(set(names)) == len(names)
-    assert not set(names) & checks.ELSEWHERE.keys()
-    for words in checks.ELSEWHERE.values():
+    assert not set(names) & _validation.ELSEWHERE.keys()
+    for words in _validation.ELSEWHERE.values():
         for call in re.findall(r"gdfast\.([\w.]+)\((?:\.\.\., )?(\w+)=", words):
             record = gd
             for part in call[0].split("."):
@@ -425,7 +427,7 @@ def test_numbers_whose_squares_overflow(backend, dtype, batch_size, options):
 def test_good_data_are_not_searched(monkeypatch, backend, batch_size, options):
     """The numbers that are not finite are looked for once they have shown in a result."""
     searched = []
-    for module in (matrices, _fit, _rates, _run, _scaling):
+    for module in (matrices, fit, learning_rates, run, scaling):
         if hasattr(module, "check_finite"):
             monkeypatch.setattr(module, "check_finite", lambda a, name: searched.append(np.size(a)))
     gd.fit(X, y, batch_size=batch_size, epochs=3, backend=backend, **options)

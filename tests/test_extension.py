@@ -8,8 +8,8 @@ import scipy.sparse
 
 import gdfast as gd
 from gdfast import losses, optimizers
-from gdfast._backends import _cpp
-from gdfast.csr import Csr
+from gdfast._backends import cpp
+from gdfast._data.csr import Csr
 
 DENSE = np.arange(60.0).reshape(20, 3) % 7 - 3
 SPARSE = scipy.sparse.csr_array(DENSE)
@@ -93,7 +93,7 @@ def changed(given):
 def arguments_of(work, monkeypatch):
     """The arguments with which the work calls its function."""
     recorder = Recorder()
-    monkeypatch.setattr(_cpp, "_core", recorder)
+    monkeypatch.setattr(cpp, "_core", recorder)
     monkeypatch.setenv("GDFAST_BACKEND", "cpp")
     WORK[work]()
     return recorder.calls[work.split(",")[0]]

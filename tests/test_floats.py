@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gdfast as gd
-from gdfast import _core, _floats, schedules
+from gdfast import _core, schedules
+from gdfast._numerics import float_mode
 from gdfast.sklearn import GDClassifier, GDRegressor
 
 ARM = platform.machine() in ("aarch64", "arm64")
@@ -44,7 +45,7 @@ def test_flushing_changes_no_bit(other_mode, flushing_mode, backend, options):
     changes = np.abs(np.diff(expected.history.coef, axis=0))
     assert (changes[changes > 0] < np.finfo(float).tiny).any()
     other_mode(flushing_mode)
-    assert not _floats.denormals_kept()
+    assert not float_mode.denormals_kept()
     assert denormal_fit(backend, **options).digest == expected.digest
 
 
@@ -100,7 +101,7 @@ def test_rounding_changes_no_bit(other_mode, backend, work):
     expected = WORK[work](backend)
     for name, mode in ROUNDING.items():
         other_mode(mode)
-        assert _floats.rounding() == name
+        assert float_mode.rounding() == name
         assert WORK[work](backend) == expected
         other_mode(0)
 

@@ -9,11 +9,10 @@ import pytest
 import scipy.sparse
 
 import gdfast as gd
-from gdfast import _backends, _core
-from gdfast._backends import _isa
-from gdfast.order import BLOCK, GROUP
+from gdfast import _backends, _core, _extension
+from gdfast._numerics.order import BLOCK, GROUP
 
-RUNS = [isa for isa in _isa.built() if isa in _core.instruction_sets()]
+RUNS = [isa for isa in _extension.built() if isa in _core.instruction_sets()]
 # A group of lanes and less, whole ones and more: in registers, and beyond them.
 FEATURES = [1, 2, 7, 8, 9, 17, 24, 33, 70]
 ROWS = 4 * GROUP + 3
@@ -125,7 +124,7 @@ from test_instruction_sets import outcomes
 print(json.dumps([_cpp.ISA, _cpp._core.__name__, outcomes("cpp", [1, 2, 3, 4, 5])]))
 """
     used, extension, got = json.loads(python(program, GDFAST_ISA=isa))
-    assert (used, extension) == (isa, f"gdfast.{_isa.EXTENSIONS[isa]}")
+    assert (used, extension) == (isa, f"gdfast.{_extension.EXTENSIONS[isa]}")
     assert got.keys() == expected.keys()
     assert not [name for name in expected if got[name] != expected[name]]
 
@@ -189,4 +188,4 @@ for X in [[1.0]], csr_array([[1.0]]):
 @pytest.mark.parametrize("isa", RUNS)
 def test_the_one_in_use_is_shown(isa, python):
     shown = python("import gdfast as gd; print(gd.show_config())", GDFAST_ISA=isa)
-    assert f"instructions    {isa} of {', '.join(_isa.built())}" in shown.splitlines()
+    assert f"instructions    {isa} of {', '.join(_extension.built())}" in shown.splitlines()

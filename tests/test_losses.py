@@ -18,9 +18,9 @@ from sklearn._loss import loss as sklearn_loss
 
 import gdfast as gd
 from gdfast import _backends, losses
-from gdfast.matrices import Rows, as_matrix, as_weights
-from gdfast.penalties import Penalty
-from gdfast.problem import Problem
+from gdfast._backends.problem import Problem
+from gdfast._data.matrices import Rows, as_matrix, as_weights
+from gdfast._numerics.penalties import Penalty
 
 LARGEST = float(np.finfo(np.float64).max)
 

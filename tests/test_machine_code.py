@@ -15,11 +15,13 @@ import pytest
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from gdfast._backends import _isa
+from gdfast import _extension
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads ELF, the format of Linux")
 
-EXTENSIONS = [Path(find_spec(f"gdfast.{_isa.EXTENSIONS[isa]}").origin) for isa in _isa.built()]
+EXTENSIONS = [
+    Path(find_spec(f"gdfast.{_extension.EXTENSIONS[isa]}").origin) for isa in _extension.built()
+]
 MACHINES = {
     "EM_X86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
     "EM_AARCH64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),

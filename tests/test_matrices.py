@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 from sklearn.preprocessing import StandardScaler
 
-from gdfast import csr, matrices, order
-from gdfast.csr import Csr, as_csr
-from gdfast.matrices import as_matrix, as_vector, as_weights, check_finite, feature_names
+from gdfast._data import csr, matrices
+from gdfast._data.csr import Csr, as_csr
+from gdfast._data.matrices import as_matrix, as_vector, as_weights, check_finite, feature_names
+from gdfast._numerics import order
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
 DTYPES = ["float32", "float64"]

@@ -20,8 +20,9 @@ from numba import njit
 from scipy.optimize import approx_fprime, check_grad, rosen, rosen_der
 
 import gdfast as gd
-from gdfast import _backends, _minimize, optimizers, schedules
-from gdfast._backends import _loops
+from gdfast import _backends, optimizers, schedules
+from gdfast._backends import loops
+from gdfast._training import minimize as minimize_module
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "minimize_paths.json").read_text())
 BACKENDS = list(_backends.TABLE)
@@ -278,7 +279,7 @@ def test_the_whole_loop_is_compiled_where_the_functions_are(monkeypatch):
     def loop(*args):
         raise AssertionError("the loop in Python")
 
-    monkeypatch.setattr(_loops, "minimize", loop)
+    monkeypatch.setattr(loops, "minimize", loop)
     compiled = partial(gd.minimize, jit_bowl, [2.0, 1.0], lr=0.1)
     assert compiled(jac=jit_bowl_der).backend == compiled(jac=jit_bowl_der, backend="numba").backend
     for options in ({"jac": bowl_der}, {"jac": jit_bowl_der, "backend": "numpy"}, {"jac": None}):
@@ -922,7 +923,7 @@ def test_compiled_steps_do_not_depend_on_the_clock(monkeypatch, seconds):
     """However many are made in a call."""
     common = {"optimizer": gd.Adam(schedules.Exponential(0.1, gamma=0.9)), "maxiter": 50}
     expected = bits(gd.minimize(himmelblau, [0.0, 0.0], jac=himmelblau_der, **common))
-    monkeypatch.setattr(_minimize, "IN_A_CALL", seconds)
+    monkeypatch.setattr(minimize_module, "IN_A_CALL", seconds)
     r = gd.minimize(jit_himmelblau, [0.0, 0.0], jac=jit_himmelblau_der, **common)
     assert bits(r) == expected
 

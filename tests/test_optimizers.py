@@ -17,8 +17,9 @@ import pytest
 import scipy.sparse
 
 import gdfast as gd
-from gdfast import optimizers, order
-from gdfast._rates import Pace
+from gdfast import optimizers
+from gdfast._numerics import order
+from gdfast._training.learning_rates import Pace
 
 REFERENCE = Path(__file__).with_name("reference")
 LIVE = bool(os.environ.get("GDFAST_LIVE_ORACLES"))

@@ -17,7 +17,9 @@ from sklearn.preprocessing import StandardScaler
 
 import gdfast as gd
 from comparison import verdict
-from gdfast import _backends, _curvature, order
+from gdfast import _backends
+from gdfast._numerics import order
+from gdfast._training import curvature
 
 REFERENCE = Path(__file__).with_name("reference")
 FASTEST = next(iter(_backends.TABLE))  # where the fits are many; the bits are the same
@@ -334,7 +336,7 @@ def hidden(random):
         start = splitmix_start(d + 1)[:d]
         return spectrum([ratio, *np.ones(d - 1)], [across(start, random)], 4 * d, random)
     if kind == 1:  # across the signs and sizes of the start of the search
-        start = _curvature._start(d, np.uint64(0), np.dtype(np.float64))
+        start = curvature._start(d, np.uint64(0), np.dtype(np.float64))
         return spectrum([ratio, *np.ones(d - 1)], [across(start, random)], 4 * d, random)
     if kind == 2:  # one-hot, with a category more frequent than the others
         return np.eye(d)[np.append(np.arange(d), np.full(int(ratio), random.integers(d)))]
@@ -363,7 +365,7 @@ def test_auto_is_safe_whatever_the_spectrum(dtype):
 
 def test_auto_of_rows_orthogonal_to_the_search():
     """The first product of these rows is 0 in every bit: then the sum of the eigenvalues bounds the largest."""
-    start = _curvature._start(2, np.uint64(0), np.dtype(np.float64))
+    start = curvature._start(2, np.uint64(0), np.dtype(np.float64))
     X = np.outer([1.0, -2.0], [start[1], -start[0]])
     r = gd.fit(X, [1.0, -2.0], fit_intercept=False, epochs=50, backend=FASTEST)
     assert r.history.lr[0] == pytest.approx(1 / (2 * np.mean(X**2) * 2))
@@ -433,7 +435,7 @@ def test_the_largest_eigenvalue_of_a_tridiagonal_matrix():
         diagonal = random.uniform(0, 1, size) * 10.0 ** random.integers(-3, 4)
         beside = random.uniform(0, 1, size - 1) * 10.0 ** random.integers(-9, 3)
         matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
-        found = _curvature.largest_of_tridiagonal(diagonal.tolist(), beside.tolist())
+        found = curvature.largest_of_tridiagonal(diagonal.tolist(), beside.tolist())
         assert found == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-13)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import gdfast as gd
-from gdfast import order, problem
-from gdfast.order import BLOCK, LANES
+from gdfast._backends import problem
+from gdfast._numerics import order
+from gdfast._numerics.order import BLOCK, LANES
 
 WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 1000]
 LENGTHS = [1, 2, 3, 255, 256, 257, 511, 512, 513, 769, 1281, 3000]

@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 import gdfast as gd
-from gdfast import _backends, losses, optimizers, schedules
-from gdfast._backends import _cpp, _numpy
+from gdfast import _backends, _core, losses, optimizers, schedules
+from gdfast._backends.numpy import kernels
 
 FASTEST = next(iter(_backends.TABLE))  # the bits are the same
 
@@ -434,7 +434,7 @@ def test_what_a_step_touches(name, monkeypatch):
         return count
 
     monkeypatch.setattr(optimizers, "step", counting(optimizers.step, 1))
-    monkeypatch.setattr(_numpy.Lazy, "bring", counting(_numpy.Lazy.bring, 1))
+    monkeypatch.setattr(kernels.Lazy, "bring", counting(kernels.Lazy.bring, 1))
     batch_size = options.get("batch_size", 2)
     common = {"epochs": 1, "backend": "numpy", "loss": "logistic"}
     gd.fit(X, np.arange(n) % 2, **common, **options | {"batch_size": batch_size})
@@ -742,7 +742,7 @@ def test_what_is_canonical_is_what_scipy_says(change):
             canonical = there.has_canonical_format and bool((data[: indptr[-1]] != 0).all())
         except ValueError:
             canonical = False
-        assert _cpp.is_canonical(data, indices, indptr, *X.shape) == canonical
+        assert _core.is_canonical(data, indices, indptr, *X.shape) == canonical
         answers[canonical] += 1
     assert answers[change in ("nothing", "nan")] > 150
 
@@ -750,12 +750,12 @@ def test_what_is_canonical_is_what_scipy_says(change):
 def test_arrays_that_must_be_copied_are_not_canonical():
     X = rows()
     X.eliminate_zeros()
-    assert _cpp.is_canonical(X.data, X.indices, X.indptr, *X.shape)
+    assert _core.is_canonical(X.data, X.indices, X.indptr, *X.shape)
     unaligned = np.zeros(X.data.nbytes + 1, np.uint8)[1:].view(X.dtype)
     unaligned[:] = X.data
     for data in X.data.repeat(2)[::2], X.data.astype(">f8"), X.data.astype(int), unaligned:
-        assert not _cpp.is_canonical(data, X.indices, X.indptr, *X.shape)
-    assert not _cpp.is_canonical(X.data, X.indices.astype(np.int64), X.indptr, *X.shape)
+        assert not _core.is_canonical(data, X.indices, X.indptr, *X.shape)
+    assert not _core.is_canonical(X.data, X.indices.astype(np.int64), X.indptr, *X.shape)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

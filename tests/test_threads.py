@@ -10,8 +10,8 @@ import pytest
 
 import gdfast as gd
 from gdfast import _backends
-from gdfast._threads import in_threads, quota
-from gdfast.problem import useful_threads
+from gdfast._backends.problem import useful_threads
+from gdfast._backends.threads import in_threads, quota
 
 TASKS = Path("/proc/self/task")  # this process's threads, on Linux
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
@@ -227,7 +227,7 @@ def test_an_error_is_the_callers():
 def test_nothing_is_kept_of_the_data(run):
     said = run("""
         import gc, weakref
-        from gdfast._threads import in_threads
+        from gdfast._backends.threads import in_threads
         class Data: pass
         data, came = Data(), threading.Barrier(2)
         seen = weakref.ref(data)

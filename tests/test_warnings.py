@@ -162,4 +162,4 @@ def test_one_function_warns():
         )
     }
     command = {"catch_warnings", "showwarning"}  # which owns its process
-    assert touching == {"_warnings.py": {"warn"}, "__main__.py": command}
+    assert touching == {"_warnings.py": {"warn"}, "_cli/main.py": command}

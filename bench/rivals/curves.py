@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import gdfast as gd
-from gdfast import _bench
+from gdfast._cli import benchmarks
 
 from . import limit
 from .by_gdfast import Gdfast
@@ -83,8 +83,8 @@ def threads(scale: float, rounds: int) -> list[Threads]:
             for backend in SHARING
             for count in (1, 2)
         }
-        turns = _bench.race(runs, range(rounds))
-        assert _bench.agree(turns), f"{name}: other bytes with other threads"
+        turns = benchmarks.race(runs, range(rounds))
+        assert benchmarks.agree(turns), f"{name}: other bytes with other threads"
         seconds = {key: min(turn.seconds) for key, turn in turns.items()}
         least = work.bytes * work.epochs / limit.bandwidth(work.bytes, 2)
         speedups = {backend: seconds[backend, 1] / seconds[backend, 2] for backend in SHARING}

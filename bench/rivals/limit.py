@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from gdfast import _bench
+from gdfast._cli import benchmarks
 
 MOST = 1 << 28
 
@@ -17,16 +17,16 @@ def readers(size: int, threads: int) -> dict[str, tuple[Callable[[], object], in
     other. The limit is what the faster one takes. No cache holds `MOST`: more is read no slower.
     """
     size = min(size, MOST)
-    made = {"limit by numpy": _bench.reader(size, threads)}
+    made = {"limit by numpy": benchmarks.reader(size, threads)}
     if importlib.util.find_spec("numba") is not None:
-        made["limit by numba"] = _bench.reader(size, threads, _sums())
+        made["limit by numba"] = benchmarks.reader(size, threads, _sums())
     return made
 
 
 def bandwidth(size: int, threads: int) -> float:
     """Bytes per second at which a working set of so many bytes is read."""
     made = readers(size, threads)
-    turns = _bench.race({name: run for name, (run, _) in made.items()}, range(7), warm_up=0)
+    turns = benchmarks.race({name: run for name, (run, _) in made.items()}, range(7), warm_up=0)
     return max(read / min(turns[name].seconds) for name, (_, read) in made.items())
 
 

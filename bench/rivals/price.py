@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from gdfast import _bench
+from gdfast._cli import benchmarks
 
 from .by_gdfast import Gdfast
 from .works import Fit, Line, Model, data
@@ -70,7 +70,7 @@ def _loaded(path: Path) -> Any:
 
 def _by(core: Any, run: Callable[[int], Model], epochs: int) -> Model:
     """The fit by this build."""
-    with patch("gdfast._backends._cpp._core", core):
+    with patch("gdfast._backends.cpp._core", core):
         return run(epochs)
 
 
@@ -85,7 +85,7 @@ def measure(
         work = scaled(line.work)
         run = Gdfast("cpp").fit(work, data(work)).run
         runs = {name: partial(_by, core, run, work.epochs) for name, core in builds.items()}
-        turns = _bench.race(runs, range(rounds))
+        turns = benchmarks.race(runs, range(rounds))
         strict, free = (turns[name].results[-1].coef for name in BUILDS)
         np.testing.assert_allclose(free, strict, rtol=0, atol=1e-6 * np.abs(strict).max())
         units = line.units(work)

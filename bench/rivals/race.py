@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import gdfast as gd
-from gdfast import _bench
+from gdfast._cli import benchmarks
 
 from . import limit
 from .by_gdfast import Gdfast
@@ -173,7 +173,7 @@ def measure(
         if isinstance(work, Fit) and not work.published:
             readers = limit.readers(work.bytes, work.threads)
             runs |= {name: run for name, (run, _) in readers.items()}
-        all_turns = _bench.race(runs, range(rounds), warm_up)
+        all_turns = benchmarks.race(runs, range(rounds), warm_up)
         if readers:
             assert isinstance(work, Fit)
             speeds = [read / min(all_turns[name].seconds) for name, (_, read) in readers.items()]

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import gdfast as gd
-from gdfast import _text
+from gdfast import _formatting
 
 from .curves import Curve, Threads
 from .limit import bandwidth
@@ -121,7 +121,7 @@ class Report:
                     _shown(figure and figure / own.minimum),
                 ]
             )
-        return _text.markdown(rows)
+        return _formatting.markdown(rows)
 
     def against_rivals(self) -> str:
         names = [rival.name for rival in self.rivals if rival.name not in BACKENDS]
@@ -131,7 +131,7 @@ class Report:
             own = outcome.entries[outcome.own].minimum
             cells = [_against(outcome.entries.get(name), own) for name in names]
             rows.append([outcome.line.name, outcome.line.unit, *cells])
-        return _text.markdown(rows)
+        return _formatting.markdown(rows)
 
     def others(self) -> str:
         rows: list[list[Any]] = [["what", "figure", "target", "met", "beside it"]]
@@ -170,7 +170,7 @@ class Report:
             of_others = "".join(f"{name} {case.speedups[name]:.2f}; " for name in others)
             beside = f"{of_others}{case.of_limit:.0%} of the limit of memory"
             add_ratio(f"a second thread: {case.name}", case.speedups[first], SPEEDUP, beside)
-        return _text.markdown(rows) if len(rows) > 1 else ""
+        return _formatting.markdown(rows) if len(rows) > 1 else ""
 
     def ahead(self) -> str:
         lines = []
@@ -186,7 +186,7 @@ class Report:
     def contract(self) -> str:
         rows: list[list[Any]] = [["work", "with the contract / free of it"]]
         rows += [[name, f"{strict / free:.3f}"] for name, (strict, free) in self.prices.items()]
-        return _text.markdown(rows)
+        return _formatting.markdown(rows)
 
     def notes(self) -> str:
         lines = [f"- ERROR, no figure: {error}" for error in self.errors]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gdfast as gd
-from gdfast import _bench
+from gdfast._cli import benchmarks
 from gdfast.losses import find
 
 
@@ -162,7 +162,7 @@ def data(work: Fit) -> Data:
         x = np.array([[1.0], [2.0], [3.0]])
         return Data(x, 2 * x[:, 0])
     if work.nonzeros is None:
-        X, y, _ = _bench.work(work.rows, work.features)
+        X, y, _ = benchmarks.work(work.rows, work.features)
     else:
         from scipy.sparse import csr_array
 

@@ -8,13 +8,14 @@ import sys
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
-from gdfast._threads import quota
+from gdfast._backends.problem import Log, Problem, State
+from gdfast._backends.threads import quota
+from gdfast._typing import Array
+from gdfast._validation import unknown
 from gdfast._warnings import warn
-from gdfast.checks import unknown
 from gdfast.errors import BackendError
 from gdfast.losses import Loss
 from gdfast.optimizers import Rule
-from gdfast.problem import Array, Log, Problem, State
 
 
 class Backend(Protocol):
@@ -48,16 +49,16 @@ class _Entry(NamedTuple):
 # The order of choice.
 TABLE = {
     "cpp": _Entry(
-        "gdfast._backends._cpp",
+        "gdfast._backends.cpp",
         "gdfast._core",
         "the C++ extension was not compiled: install a C++17 compiler and Python's headers, then "
         "`pip install --force-reinstall --no-cache-dir .` in gdfast's sources (and run Python outside of that folder, "
         "whose gdfast/ would hide the installed one)",
     ),
     "numba": _Entry(
-        "gdfast._backends._numba", "numba", "numba is not installed: `pip install numba`"
+        "gdfast._backends.numba", "numba", "numba is not installed: `pip install numba`"
     ),
-    "numpy": _Entry("gdfast._backends._numpy", "numpy", ""),
+    "numpy": _Entry("gdfast._backends.numpy", "numpy", ""),
 }
 
 

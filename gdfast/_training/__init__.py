@@ -1,0 +1,1 @@
+"""Training: from the arguments of `fit` and its kin to their results."""
