@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._backends.problem import useful_threads
+from gdfast._data.arrays import as_matrix, check_finite
 from gdfast._data.csr import Csr
-from gdfast._data.matrices import FLOATS, as_matrix, check_finite, check_names, feature_names
+from gdfast._data.dtypes import FLOATS
+from gdfast._data.frames import check_names, feature_names
 from gdfast._numerics.float_mode import standard
 from gdfast._typing import Array
 from gdfast._validation import check_flag, check_int, choose, record_of

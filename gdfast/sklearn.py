@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
-from gdfast._data.matrices import as_floats, as_unscaled_weights, check_finite
+from gdfast._data.arrays import as_floats, as_unscaled_weights, check_finite
 from gdfast._numerics import order
 from gdfast._numerics.float_mode import standard
 from gdfast._training.fit import fit_and_state, partial

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 import gdfast as gd
-from gdfast._data.matrices import as_matrix
+from gdfast._data.arrays import as_matrix
 from gdfast._training import learning_rates, run
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3

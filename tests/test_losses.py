@@ -19,7 +19,8 @@ from sklearn._loss import loss as sklearn_loss
 import gdfast as gd
 from gdfast import _backends, losses
 from gdfast._backends.problem import Problem
-from gdfast._data.matrices import Rows, as_matrix, as_weights
+from gdfast._data.arrays import as_matrix, as_weights
+from gdfast._data.dataset import Rows
 from gdfast._numerics.penalties import Penalty
 
 LARGEST = float(np.finfo(np.float64).max)

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 from sklearn.preprocessing import StandardScaler
 
-from gdfast._data import csr, matrices
+from gdfast._data import arrays, csr
+from gdfast._data.arrays import as_matrix, as_vector, as_weights, check_finite
 from gdfast._data.csr import Csr, as_csr
-from gdfast._data.matrices import as_matrix, as_vector, as_weights, check_finite, feature_names
+from gdfast._data.frames import feature_names
 from gdfast._numerics import order
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
@@ -258,7 +259,7 @@ def test_sparse_where_dense_is_needed():
     with pytest.raises(TypeError, match=r"^sample_weight is a sparse matrix: pass sample_weight"):
         as_weights(S, 3, np.dtype(float))
     with pytest.raises(TypeError, match=r"^coef_init is a sparse matrix: pass coef_init\.toarray"):
-        matrices.as_coef(S, "coef_init", (3,), np.dtype(float))
+        arrays.as_coef(S, "coef_init", (3,), np.dtype(float))
     with pytest.raises(TypeError, match=r"^X is a sparse matrix: pass X\.toarray\(\)$"):
         as_matrix(S)
     assert type(as_matrix(S, sparse=True)) is Csr
@@ -940,7 +941,7 @@ def test_a_frame_in_C_order_is_not_copied():
 def test_no_library_is_loaded(python):
     """Not for arrays, lists and sparse look-alikes."""
     loaded = python(
-        "import sys, numpy as np; from gdfast import matrices as m; m.as_matrix(np.ones((2, 2)));"
+        "import sys, numpy as np; from gdfast._data import arrays as m; m.as_matrix(np.ones((2, 2)));"
         "m.as_vector([1, 2], 'y', 2, np.dtype(float));"
         "print({'pandas', 'polars', 'pyarrow', 'scipy'} & {*sys.modules})"
     )

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 import gdfast as gd
 from gdfast import _backends, _core, losses, optimizers, schedules
-from gdfast._backends.numpy import kernels
+from gdfast._backends.numpy import lazy_sparse
 
 FASTEST = next(iter(_backends.TABLE))  # the bits are the same
 
@@ -434,7 +434,7 @@ def test_what_a_step_touches(name, monkeypatch):
         return count
 
     monkeypatch.setattr(optimizers, "step", counting(optimizers.step, 1))
-    monkeypatch.setattr(kernels.Lazy, "bring", counting(kernels.Lazy.bring, 1))
+    monkeypatch.setattr(lazy_sparse.Lazy, "bring", counting(lazy_sparse.Lazy.bring, 1))
     batch_size = options.get("batch_size", 2)
     common = {"epochs": 1, "backend": "numpy", "loss": "logistic"}
     gd.fit(X, np.arange(n) % 2, **common, **options | {"batch_size": batch_size})

@@ -1,12 +1,14 @@
 """Epochs, batches and steps: the one Python text of the training loop, and of that which minimises a function.
 
 numpy runs it as it stands; numba compiles it. The type of ``kernels`` selects the inner loops. The methods
-it needs are those of `gdfast._backends.numpy.Numpy`; csrc/descend.hpp has the same loop in C++.
+it needs are those of `gdfast._backends.numpy.kernels.Numpy`; csrc/descend.hpp has the same loop in C++.
 """
 
 from typing import Any
 
-from gdfast._backends.problem import DIVERGED, RAN, TOL
+import numpy as np
+
+from gdfast._backends.problem import DIVERGED, RAN, TOL, Log, Problem, State, cast
 from gdfast._typing import Array
 
 
@@ -160,3 +162,44 @@ def minimize(
         if not (finite and abs(values[k + 1]) <= bound):
             return k + 1, DIVERGED
     return len(path) - 1, RAN
+
+
+def run(
+    loop: Any, kernels: Any, problem: Problem, state: State, numbers: Array, keys: Array, log: Log
+) -> tuple[int, int]:
+    """Call the training loop, as it stands or compiled, with the fields in its order."""
+    dtype = problem.dtype
+    with np.errstate(all="ignore"):
+        epochs, state.steps, status = loop(
+            kernels,
+            problem.rows,
+            cast(problem.loss.kernel, dtype),
+            cast(problem.rule, dtype),
+            cast(problem.penalty, dtype),
+            problem.outputs,
+            problem.fit_intercept,
+            problem.batch_size,
+            problem.fused or None,
+            dtype.type(problem.clip_norm),
+            dtype.type(problem.tol),
+            dtype.type(problem.bound),
+            state.params,
+            state.slots,
+            state.total,
+            problem.averages_after,
+            state.pending,
+            state.start,
+            None if problem.fused else np.empty_like(state.params),
+            np.zeros_like(state.params),
+            state.steps,
+            numbers,
+            keys,
+            log.loss,
+            log.objective,
+            log.grad_norm,
+            log.params,
+            log.sums,
+            log.offset,
+            problem.to_come,
+        )
+    return epochs, status

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdfast._data.csr import Csr
-from gdfast._data.matrices import Rows
+from gdfast._data.dataset import Rows
 from gdfast._numerics import order
 from gdfast._numerics.penalties import Penalty
 from gdfast._typing import Array
@@ -59,7 +59,7 @@ class Problem(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """Work that sparse steps put off, as `gdfast._backends.numpy.Lazy` says; empty where there is nothing.
+    """Work that sparse steps put off, as `gdfast._backends.numpy.lazy_sparse.Lazy` says; empty where there is nothing.
 
     It passes from call to call, so that an epoch may come in parts. At the end of an epoch nothing is put off.
     """

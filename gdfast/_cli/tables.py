@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdfast._data.matrices import index_columns
+from gdfast._data.frames import index_columns
 from gdfast._typing import Array
 from gdfast._validation import unknown
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdfast import _extension
+from gdfast._data.dtypes import float_dtype, read_only
 from gdfast._numerics import order
 from gdfast._typing import Array
 
 # What is worked on at once: temporaries stay in the cache, whatever the size of the matrix.
 _ROWS = 1 << 12
 _ENTRIES = 1 << 16
-
 _MOST_COLUMNS = 2**31 - 1
 
 
@@ -269,24 +269,6 @@ def csr_of_columns(
     np.cumsum(np.bincount(rows, minlength=n), out=indptr[1:])
     taken = Csr(read_only(data[by_row]), read_only(indices[by_row]), read_only(indptr), d)
     return taken if dtype is None else _cast(taken, name, dtype)
-
-
-def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """The dtype in which numbers of this one are taken in; None where it is not one of real numbers in 64 bits."""
-    if dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize == 2):
-        return np.dtype(np.float64)
-    return dtype.newbyteorder("=") if dtype.kind == "f" and dtype.itemsize <= 8 else None
-
-
-def read_only(a: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """A view of the array that is contiguous, aligned, native and read-only; of a copy where it must be one."""
-    dtype = a.dtype if dtype is None else dtype
-    flags = a.flags
-    if not (flags.c_contiguous and flags.aligned and a.dtype == dtype and dtype.isnative):
-        a = np.require(a, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    view = a.view(np.ndarray)
-    view.setflags(write=False)
-    return view
 
 
 def _cast(X: Csr, name: str, dtype: np.dtype[Any]) -> Csr:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdfast._data.matrices import (
+from gdfast._data.arrays import (
     as_floats,
     as_matrix,
     as_values,
@@ -12,9 +12,8 @@ from gdfast._data.matrices import (
     check_dense,
     check_finite,
     check_vector,
-    column_values,
-    columns_of,
 )
+from gdfast._data.frames import column_values, columns_of
 from gdfast._typing import Array
 from gdfast.losses import MOST_CLASSES, Loss
 

@@ -33,7 +33,7 @@ is shrunk by the penalties, touch the columns that their rows hold, and the inte
 is that of these columns, in the order in which the rows of the batch first hold them. A column that step a touched last
 and step b touches next is brought up to date before step b:
 
-- shrunk by l1 and l2, once for all steps, as `gdfast._backends.numpy.Lazy` says;
+- shrunk by l1 and l2, once for all steps, as `gdfast._backends.numpy.lazy_sparse.Lazy` says;
 - an average, and rules that coast, by what is to come after steps a and b of a period, in float64. Where u moves the
   weight by rates r_i and fades by f at each step, with W_i = f (r_(i+1) + W_(i+1)) and A_i = f (r_(i+1) n_(i+1) +
   A_(i+1)), n_i being how many iterates are still to be counted from step i on, the weight moves by

@@ -11,17 +11,10 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses, optimizers
 from gdfast._backends.problem import Pending, Problem, State, fresh_slots
+from gdfast._data.arrays import as_coef, as_matrix, as_unscaled_weights, as_weights, check_finite
 from gdfast._data.csr import Csr
-from gdfast._data.matrices import (
-    Rows,
-    as_coef,
-    as_matrix,
-    as_unscaled_weights,
-    as_weights,
-    check_finite,
-    check_names,
-    feature_names,
-)
+from gdfast._data.dataset import Rows
+from gdfast._data.frames import check_names, feature_names
 from gdfast._data.scaling import Scaling
 from gdfast._data.targets import Coding, check_numbers, coding
 from gdfast._numerics import order

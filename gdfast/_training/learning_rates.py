@@ -8,8 +8,8 @@ import numpy as np
 
 from gdfast._backends import Backend
 from gdfast._backends.problem import Problem
+from gdfast._data.arrays import check_finite
 from gdfast._data.csr import Csr
-from gdfast._data.matrices import check_finite
 from gdfast._numerics import order
 from gdfast._numerics.elementary import log, where
 from gdfast._training.curvature import largest_eigenvalue, largest_entry

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, optimizers
 from gdfast._backends.problem import DIVERGED, TOL, fresh_slots
-from gdfast._data.matrices import all_within, as_point
+from gdfast._data.arrays import as_point
+from gdfast._data.dtypes import all_within
 from gdfast._numerics.float_mode import standard
 from gdfast._training import learning_rates
 from gdfast._training.learning_rates import Pace

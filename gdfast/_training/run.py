@@ -13,7 +13,8 @@ from gdfast import optimizers
 from gdfast._backends import Backend
 from gdfast._backends.problem import DIVERGED, TOL, Log, Problem, State, fresh_slots, useful_threads
 from gdfast._backends.threads import check_stopped
-from gdfast._data.matrices import Rows, check_finite
+from gdfast._data.arrays import check_finite
+from gdfast._data.dataset import Rows
 from gdfast._data.scaling import Scaling
 from gdfast._data.targets import Coding
 from gdfast._numerics import order

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, optimizers
 from gdfast._backends.problem import fresh_slots
-from gdfast._data.matrices import as_array, check_finite
+from gdfast._data.arrays import as_array, check_finite
 from gdfast._numerics.float_mode import standard
 from gdfast._training import learning_rates
 from gdfast._typing import Array

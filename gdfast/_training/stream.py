@@ -16,17 +16,14 @@ from numpy.typing import ArrayLike
 
 from gdfast import _backends, losses
 from gdfast._backends import loops
-from gdfast._backends import numpy as numpy_backend
+from gdfast._backends.numpy.gradients import add_gradients
+from gdfast._backends.numpy.kernels import Numpy
 from gdfast._backends.problem import DIVERGED, RAN, Log, Problem, State, cast, useful_threads
-from gdfast._data.csr import Csr, read_only
-from gdfast._data.matrices import (
-    Rows,
-    as_matrix,
-    as_vector,
-    as_weights,
-    check_finite,
-    feature_names,
-)
+from gdfast._data.arrays import as_matrix, as_vector, as_weights, check_finite
+from gdfast._data.csr import Csr
+from gdfast._data.dataset import Rows
+from gdfast._data.dtypes import read_only
+from gdfast._data.frames import feature_names
 from gdfast._data.scaling import Scaling
 from gdfast._data.targets import (
     FAMILIES,
@@ -471,9 +468,7 @@ class Streaming:
         """Run len(keys) epochs, or fewer; return how many, and why they ended."""
         if problem.full_batch:
             kernels = FullBatch(self, problem._replace(fused=False))
-            return numpy_backend.run(
-                loops.descend, kernels, kernels.problem, state, numbers, keys, log
-            )
+            return loops.run(loops.descend, kernels, kernels.problem, state, numbers, keys, log)
         before, dtype = state.steps, problem.dtype
         penalty = cast(problem.penalty, dtype)
         for e in range(len(keys)):
@@ -483,7 +478,7 @@ class Streaming:
             state.start[:] = start
             with np.errstate(all="ignore"):
                 log.loss[e] = order.tree(log.sums) / dtype.type(len(problem.rows.y))
-            log.objective[e] = numpy_backend.Numpy(1).objective(
+            log.objective[e] = Numpy(1).objective(
                 log.loss[e], penalty, state.params, problem.outputs, problem.fit_intercept, start
             )
             if len(log.params) > 0:
@@ -528,9 +523,7 @@ class Streaming:
                 loss = cast(problem.loss.kernel, problem.dtype)
                 for part in rows.parts():
                     row_losses = np.empty(len(part.y), problem.dtype)
-                    numpy_backend.add_gradients(
-                        part, loss, problem.outputs, params, 1, sums, row_losses
-                    )
+                    add_gradients(part, loss, problem.outputs, params, 1, sums, row_losses)
                     lost.append(order.block_sums(row_losses[:, None]))
                 return sums, order.tree(np.concatenate(lost))[0]
             tree = Tree()
@@ -586,7 +579,7 @@ class Tree:
         return total
 
 
-class FullBatch(numpy_backend.Numpy):
+class FullBatch(Numpy):
     """Steps for whole passes."""
 
     def __init__(self, engine: Streaming, problem: Problem) -> None:

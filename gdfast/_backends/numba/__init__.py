@@ -11,15 +11,15 @@ import numpy as np
 
 from gdfast import losses, optimizers
 from gdfast._backends import is_jitted, loops
-from gdfast._backends import numpy as numpy_backend
 from gdfast._backends.numba import overloads  # noqa: F401  # has numba find the formulas
 from gdfast._backends.numba.gradients import sum_parts
 from gdfast._backends.numba.jit import compiled, jitted
 from gdfast._backends.numba.kernels import Numba, Plain
 from gdfast._backends.numba.rows import BLOCK, CHUNK, dot, five
+from gdfast._backends.numpy.kernels import Numpy, Stepping
 from gdfast._backends.problem import Log, Problem, State, cast
 from gdfast._backends.threads import in_threads
-from gdfast._data.matrices import Rows
+from gdfast._data.dataset import Rows
 from gdfast._numerics import order
 from gdfast._typing import Array
 
@@ -83,7 +83,7 @@ def _predict(X, params, outputs, begin, end, out):
             out[i, w // (d + 1)] = dot(X, i, params, w, d) + params[w + d]
 
 
-class Threaded(numpy_backend.Numpy):
+class Threaded(Numpy):
     """The loop as it stands, for batches that are worth several threads: compiled sums of blocks, the rest in numpy."""
 
     def epoch_loss(self, loss_sums: Array, offset: int, n: int) -> Array:
@@ -161,12 +161,12 @@ def descend(
 ) -> tuple[int, int]:
     """Run len(keys) epochs, or fewer; return how many, and why they ended."""
     if problem.batch_threads > 1 and problem.batch_size > 1 and not problem.fused:
-        return numpy_backend.run(
+        return loops.run(
             loops.descend, Threaded(problem.batch_threads), problem, state, numbers, keys, log
         )
     kernels = Numba.of(problem.rows, problem.outputs, problem.batch_size, len(log.sums))
     loop = _descend_freely if problem.penalty.free else _descend
-    return numpy_backend.run(loop, kernels, problem, state, numbers, keys, log)
+    return loops.run(loop, kernels, problem, state, numbers, keys, log)
 
 
 @np.errstate(all="ignore")
@@ -208,7 +208,7 @@ def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, 
     if is_jitted(fun) and (jac is None or is_jitted(jac)):
         done: tuple[int, int] = minimizer(fun, jac, x.dtype)(cast(rule, x.dtype), x, *rest)
         return done
-    return loops.minimize(numpy_backend.Stepping(_step), fun, jac, cast(rule, x.dtype), x, *rest)
+    return loops.minimize(Stepping(_step), fun, jac, cast(rule, x.dtype), x, *rest)
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from gdfast._backends.numba.lazy_sparse import lazily
 from gdfast._backends.numba.row_steps import by_groups, by_rows
 from gdfast._backends.numba.rows import AHEAD, BLOCK, CHUNK, LANES, five
 from gdfast._data.csr import Csr
-from gdfast._data.matrices import Rows
+from gdfast._data.dataset import Rows
 from gdfast._numerics import elementary, penalties
 from gdfast._typing import Array
 
@@ -27,7 +27,7 @@ class Plain(NamedTuple):
 
 
 class Numba(NamedTuple):
-    """The inner loops, and room for them. The methods of `gdfast._backends.numpy.Numpy`, one for one."""
+    """The inner loops, and room for them. The methods of `gdfast._backends.numpy.kernels.Numpy`, one for one."""
 
     visited: Array  # (BLOCK + 2 * AHEAD,), rows in the order of the visits
     p: Array  # (outputs, CHUNK), predictions

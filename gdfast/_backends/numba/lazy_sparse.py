@@ -5,7 +5,6 @@ from numba.core import types
 from numba.extending import overload, register_jitable
 
 from gdfast import optimizers
-from gdfast._backends import numpy as numpy_backend
 from gdfast._backends.numba.row_losses import find_derivatives, find_losses, find_values
 from gdfast._backends.numba.rows import (
     AHEAD,
@@ -20,6 +19,7 @@ from gdfast._backends.numba.rows import (
     fetch_row,
     visit,
 )
+from gdfast._backends.numpy.lazy_sparse import SMALLEST_SCALE
 from gdfast._backends.problem import longest_period
 from gdfast._numerics import elementary, penalties
 
@@ -48,7 +48,7 @@ def lazily(
     to_come,
     slopes,
 ):
-    """Steps that touch only the columns of their rows: `gdfast._backends.numpy.Lazy` says how."""
+    """Steps that touch only the columns of their rows: `gdfast._backends.numpy.lazy_sparse.Lazy` says how."""
     n, d = len(rows.y), rows.X.features
     alone = 0
     if optimizers.plain(rule) and batch_size == 1 and clip_norm == np.inf:
@@ -150,7 +150,7 @@ def lazily(
                 params[b] = optimizers.step(rule, params[b], g, slots, b, e)
             sums[b] = 0
         end_step(rule, penalty, params, slots, total, averages_after, pending, steps, d)
-        if left == 1 or scales[0] < numpy_backend.SMALLEST_SCALE:
+        if left == 1 or scales[0] < SMALLEST_SCALE:
             catch_up(l1, params, outputs, scales, seen)
     return steps
 
@@ -241,7 +241,7 @@ def fill_shrinking(penalty, pending, averages_after, length, numbers, made):
             shift += rate * l1 / scale
         tables[0, i] = scale if i >= first else 0
         tables[1, i] = shift
-        if i > 0 and scale < numpy_backend.SMALLEST_SCALE:
+        if i > 0 and scale < SMALLEST_SCALE:
             length = i
             break
     for row in range(3):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdfast import losses
-from gdfast._data.matrices import Rows
+from gdfast._data.dataset import Rows
 from gdfast._numerics import order
 from gdfast._numerics.order import GROUP, LANES
 from gdfast._typing import Array
