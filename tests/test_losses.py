@@ -20,7 +20,7 @@ import gdfast as gd
 from gdfast import _backends, losses
 from gdfast._backends.problem import Problem
 from gdfast._data.arrays import as_matrix, as_weights
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics.penalties import Penalty
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -29,7 +29,7 @@ LARGEST = float(np.finfo(np.float64).max)
 def derivatives(backend, loss, p, y):
     """Those by each prediction p, (n, k): the gradient by the weights of rows that are the identity's."""
     n, k = p.shape
-    rows = Rows(
+    rows = Dataset(
         as_matrix(scipy.sparse.eye_array(n, format="csr", dtype=p.dtype), sparse=True),
         as_matrix(y[:, None], "y"),
         as_weights(None, n, p.dtype),

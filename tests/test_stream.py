@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import gdfast as gd
 from gdfast import losses, schedules
+from gdfast._backends.streaming import Tree
 from gdfast._numerics import order
 from gdfast._numerics.order import BLOCK
 from gdfast._training.fit import partial
-from gdfast._training.stream import Tree
 
 DOC = Path(__file__).parents[1] / "docs" / "streams.md"
 EXAMPLES = 150

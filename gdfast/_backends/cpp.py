@@ -18,7 +18,7 @@ def descend(
     """Run len(keys) epochs, or fewer; return how many, and why they ended."""
     loss, rule = problem.loss, problem.rule
     epochs, state.steps, status = _core.descend(
-        *problem.rows,
+        *problem.dataset,
         loss.name,
         loss.kernel,
         rule.name,
@@ -57,7 +57,7 @@ def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     grad = np.empty_like(params)
     loss = problem.loss
     lost = _core.sum(
-        *problem.rows,
+        *problem.dataset,
         loss.name,
         loss.kernel,
         problem.outputs,

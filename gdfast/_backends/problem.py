@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdfast._data.csr import Csr
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
+from gdfast._data.stream import Rows
 from gdfast._numerics import order
 from gdfast._numerics.penalties import Penalty
 from gdfast._typing import Array
@@ -39,6 +40,12 @@ class Problem(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """The one of all numbers."""
         return self.rows.y.dtype
+
+    @property
+    def dataset(self) -> Dataset:
+        """The rows, where they are in memory."""
+        assert isinstance(self.rows, Dataset)
+        return self.rows
 
     @property
     def full_batch(self) -> bool:

@@ -1,6 +1,6 @@
 """Rows, their targets and their weights, as the kernels take them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,51 +12,41 @@ from gdfast._data.dtypes import read_only
 from gdfast._typing import Array
 
 
-class Rows(NamedTuple):
+class Dataset(NamedTuple):
     """Rows as the kernels take them."""
 
     X: Any  # ndarray (n, d) or Csr
     y: Array  # (n, targets)
     weights: Array  # (n,), of mean 1 if not as given for some of the rows, or (1,): all rows alike
 
-    def parts(self) -> Iterator["Rows"]:
+    def parts(self) -> Iterator["Dataset"]:
         """The rows, in one part: what is too large for the memory comes in several, whole blocks but for the last."""
         yield self
 
-    def without_targets(self) -> "Rows":
+    def without_targets(self) -> "Dataset":
         """The same rows, with a single target of 0."""
         return self._replace(y=read_only(np.zeros((len(self.y), 1), self.y.dtype)))
 
-    def owned(self) -> "Rows":
+    def owned(self) -> "Dataset":
         """The rows, safe from writes into the user's arrays: all that kernels make addresses of is copied."""
         return self._replace(X=self.X.owned()) if isinstance(self.X, Csr) else self
 
-    def standardized(self, scaling: Any) -> "Rows":
-        """The rows with the columns scaled."""
-        return self._replace(X=scaling.standardized(self.X))
+    def map_matrix(self, f: Callable[[Any], Any]) -> "Dataset":
+        """The rows with f(X) in place of X."""
+        return self._replace(X=f(self.X))
 
-    def mean_loss(
-        self, engine: Any, loss: Any, outputs: int, params: Array | None, threads: int
-    ) -> Any:
-        """That of a model; without one, of predicting 0."""
-        if params is None:
-            zeros = np.zeros((1, outputs), self.y.dtype)
-            return engine.mean_loss(loss, zeros, self.y, self.weights)
-        p = engine.predict(self.X, outputs, params, threads)
-        return engine.mean_loss(loss, p, self.y, self.weights)
-
-    def row_that_counts(self) -> "Rows | None":
+    def row_that_counts(self) -> "Dataset | None":
         """The first row whose weight is not 0, or of sparse ones the first of the shortest; None if all weigh 0."""
         counted = np.flatnonzero(self.weights)
         if not counted.size:
             return None
         if isinstance(self.X, Csr):
             at = counted[[np.argmin(np.diff(self.X.indptr)[counted])]]
-            return Rows(self.X.take(at), self.y[at], self.weights[at])
+            return Dataset(self.X.take(at), self.y[at], self.weights[at])
         at = counted[:1]
-        return Rows(self.X[at], self.y[at], self.weights[at])
+        return Dataset(self.X[at], self.y[at], self.weights[at])
 
-    def zero_weights_filled(self, row: "Rows | None") -> "Rows":
+    def zero_weights_filled(self, row: "Dataset | None") -> "Dataset":
         """The rows, those of weight 0 as copies of this row; as zeros, where there is none.
 
         A weight of 0 takes back no loss that overflows. The loss of a row that counts overflows in no fit that goes on.
@@ -74,9 +64,9 @@ class Rows(NamedTuple):
             X = read_only(X)
         return self._replace(X=X, y=read_only(y))
 
-    def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Rows":
+    def take(self, chosen: NDArray[np.bool_], weights_name: str) -> "Dataset":
         """The chosen rows, their weights scaled to mean 1 among them."""
         X = self.X.take(chosen) if isinstance(self.X, Csr) else as_matrix(self.X[chosen])
         y = as_matrix(self.y[chosen], "y")
         given = self.weights[chosen] if len(self.weights) > 1 else None
-        return Rows(X, y, as_weights(given, len(y), y.dtype, weights_name))
+        return Dataset(X, y, as_weights(given, len(y), y.dtype, weights_name))

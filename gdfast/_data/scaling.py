@@ -7,7 +7,7 @@ import numpy as np
 
 from gdfast._data.arrays import check_finite
 from gdfast._data.csr import Csr, moments
-from gdfast._data.dataset import Rows
+from gdfast._data.stream import Rows
 from gdfast._numerics import order
 from gdfast._typing import Array
 

@@ -9,7 +9,7 @@ from gdfast._backends import Backend
 from gdfast._backends.problem import Problem
 from gdfast._backends.threads import check_stopped
 from gdfast._data.csr import Csr
-from gdfast._data.dataset import Rows
+from gdfast._data.stream import Rows
 from gdfast._numerics import order
 from gdfast._typing import Array
 from gdfast.losses import HalfSquaredError

@@ -13,9 +13,10 @@ from gdfast import _backends, losses, optimizers
 from gdfast._backends.problem import Pending, Problem, State, fresh_slots
 from gdfast._data.arrays import as_coef, as_matrix, as_unscaled_weights, as_weights, check_finite
 from gdfast._data.csr import Csr
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._data.frames import check_names, feature_names
 from gdfast._data.scaling import Scaling
+from gdfast._data.stream import Rows, Stream
 from gdfast._data.targets import Coding, check_numbers, coding
 from gdfast._numerics import order
 from gdfast._numerics.float_mode import standard
@@ -325,7 +326,7 @@ def prepared(
     matrix = as_matrix(X, sparse=True)
     (rows, features), dtype = matrix.shape, matrix.dtype
     targets, coded = coding(y, options.loss, rows, dtype)
-    given = Rows(matrix, coded, as_weights(sample_weight, rows, dtype, weights_name))
+    given = Dataset(matrix, coded, as_weights(sample_weight, rows, dtype, weights_name))
     start = initial_params(coef_init, intercept_init, targets, features, dtype)
     names = names or feature_names(X)
     training, held_out = split(
@@ -398,7 +399,7 @@ def partial(
         given = coef_init is not None or intercept_init is not None
         state = state.suited(asked.optimizer, targets, asked.averaged, start if given else None)
     weights = as_unscaled_weights(sample_weight, rows, dtype, weights_name)
-    data = Rows(matrix, coded, weights)
+    data = Dataset(matrix, coded, weights)
     start = state.params.copy()
     run = begin(engine, asked, data, targets, names, start, began, before=state)
     result = finish(run, asked)
@@ -431,7 +432,7 @@ def begin(
     start: Array,
     began: float,
     *,
-    held_out: Rows | None = None,
+    held_out: Dataset | None = None,
     before: Continued | None = None,
 ) -> Run:
     """Set a fit up that began, by time.perf_counter, when its function was called."""
@@ -445,7 +446,7 @@ def begin(
     scaling = None
     if options.standardized:
         scaling = Scaling.of(data, center=options.fit_intercept)
-        data, start = data.standardized(scaling), scaling.into(start)
+        data, start = data.map_matrix(scaling.standardized), scaling.into(start)
     judged = start if before is None or before.epochs == 0 or _needs_loss(options) else None
     reference = _reference(engine, options, data, outputs, judged)
     if before is not None:
@@ -560,7 +561,7 @@ def finish(run: Run, options: Options) -> FitResult:
 
 def _neutral(data: Rows) -> Rows:
     """The rows, those of weight 0 filled with others, once they are known to be finite."""
-    if data.weights.all():
+    if isinstance(data, Stream) or data.weights.all():
         return data
     check_numbers(data.y, "y")
     check_finite(data.X, "X")
@@ -712,8 +713,33 @@ def _fused(problem: Problem, record: Optimizer, pace: learning_rates.Pace, epoch
     return record.rests_at_zero and penalty.proximal and not clips and gentle
 
 
+def validation_pair(
+    pair: Any,
+    columns: tuple[tuple[str, ...] | None, tuple[str, ...] | None],
+    features: int,
+    dtype: np.dtype[Any],
+    targets: Coding,
+) -> Dataset:
+    """The rows (Xv, yv) to validate on; `columns` are the names of the columns of X and y."""
+    if len(pair) != 2:
+        raise ValueError(
+            f"validation has {len(pair)} parts: it must be a pair (Xv, yv) or a fraction"
+        )
+    Xv = as_matrix(pair[0], "validation X", dtype, sparse=True)
+    rows = Xv.shape[0]
+    if Xv.shape[1] != features:
+        raise ValueError(f"validation X has {Xv.shape[1]} features, X has {features}")
+    yv = targets.encode(pair[1], "validation y", rows, dtype, "validation X")
+    check_numbers(yv, "validation y")
+    names, names_of_y = columns
+    check_names(feature_names(pair[0]), names, "validation X", "X")
+    if targets.outputs > 1:
+        check_names(feature_names(pair[1]), names_of_y, "validation y", "y")
+    return Dataset(Xv, yv, as_weights(None, rows, dtype))
+
+
 def split(
-    data: Rows,
+    data: Dataset,
     columns: tuple[tuple[str, ...] | None, tuple[str, ...] | None],
     validation: Any,
     seed: int,
@@ -721,7 +747,7 @@ def split(
     *,
     strata: Array | None = None,
     weights_name: str = "sample_weight",
-) -> tuple[Rows, Rows | None]:
+) -> tuple[Dataset, Dataset | None]:
     """Training rows, and validation rows: a pair with the columns of X and y, or a fraction drawn by the seed.
 
     A fraction is drawn from each stratum. `strata` has a number for each row; by default it is y, where a single column
@@ -731,23 +757,8 @@ def split(
         return data, None
     X, y, weights = data
     n, d = X.shape
-    dtype = y.dtype
     if isinstance(validation, tuple | list):
-        if len(validation) != 2:
-            raise ValueError(
-                f"validation has {len(validation)} parts: it must be a pair (Xv, yv) or a fraction"
-            )
-        Xv = as_matrix(validation[0], "validation X", dtype, sparse=True)
-        rows, features = Xv.shape
-        if features != d:
-            raise ValueError(f"validation X has {features} features, X has {d}")
-        yv = targets.encode(validation[1], "validation y", rows, dtype, "validation X")
-        check_numbers(yv, "validation y")
-        names, names_of_y = columns
-        check_names(feature_names(validation[0]), names, "validation X", "X")
-        if targets.outputs > 1:
-            check_names(feature_names(validation[1]), names_of_y, "validation y", "y")
-        return data, Rows(Xv, yv, as_weights(None, rows, dtype))
+        return data, validation_pair(validation, columns, d, y.dtype, targets)
     fraction = check_number("validation", validation, 0, 1, include_low=False, include_high=False)
     count = max(1, round(fraction * n))
     if count >= n:

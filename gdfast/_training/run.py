@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdfast import optimizers
-from gdfast._backends import Backend
+from gdfast._backends import Backend, streaming
 from gdfast._backends.problem import DIVERGED, TOL, Log, Problem, State, fresh_slots, useful_threads
 from gdfast._backends.threads import check_stopped
 from gdfast._data.arrays import check_finite
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._data.scaling import Scaling
+from gdfast._data.stream import Rows, Stream
 from gdfast._data.targets import Coding
 from gdfast._numerics import order
 from gdfast._training import learning_rates
@@ -170,7 +171,7 @@ class Run:
     pace: learning_rates.Pace
     seed: int | None  # None: the rows are not shuffled
     scaling: Scaling | None
-    held_out: Rows | None
+    held_out: Dataset | None
     threads: int
     names: tuple[str, ...] | None
     targets: Coding
@@ -528,8 +529,15 @@ def model_loss(
     engine: Backend, loss: Loss, rows: Rows, outputs: int, params: Array | None, threads: int
 ) -> Any:
     """The mean loss of a model on some rows; without one, that of predicting 0."""
-    n, d = rows.X.shape
-    return rows.mean_loss(engine, loss, outputs, params, useful_threads(threads, n, d, outputs))
+    if isinstance(rows, Stream):
+        return streaming.model_loss(engine, loss, rows, params, outputs, threads)
+    if params is None:
+        p = np.zeros((1, outputs), rows.y.dtype)
+    else:
+        n, d = rows.X.shape
+        threads = useful_threads(threads, n, d, outputs)
+        p = engine.predict(rows.X, outputs, params, threads)
+    return engine.mean_loss(loss, p, rows.y, rows.weights)
 
 
 def divergence_bound(problem: Problem, reference: float, highest: float) -> float:

@@ -19,7 +19,7 @@ from gdfast._backends.numba.rows import BLOCK, CHUNK, dot, five
 from gdfast._backends.numpy.kernels import Numpy, Stepping
 from gdfast._backends.problem import Log, Problem, State, cast
 from gdfast._backends.threads import in_threads
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics import order
 from gdfast._typing import Array
 
@@ -97,7 +97,7 @@ class Threaded(Numpy):
 
     def gradient(
         self,
-        rows: Rows,
+        rows: Dataset,
         loss: Any,
         visits: Array,
         first: int,
@@ -115,7 +115,7 @@ class Threaded(Numpy):
 
     def sum_all(
         self,
-        rows: Rows,
+        rows: Dataset,
         loss: Any,
         visits: Array,
         first: int,
@@ -164,7 +164,7 @@ def descend(
         return loops.run(
             loops.descend, Threaded(problem.batch_threads), problem, state, numbers, keys, log
         )
-    kernels = Numba.of(problem.rows, problem.outputs, problem.batch_size, len(log.sums))
+    kernels = Numba.of(problem.dataset, problem.outputs, problem.batch_size, len(log.sums))
     loop = _descend_freely if problem.penalty.free else _descend
     return loops.run(loop, kernels, problem, state, numbers, keys, log)
 
@@ -172,7 +172,7 @@ def descend(
 @np.errstate(all="ignore")
 def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     """The sums over all rows of the gradient, (size,), and of the loss."""
-    rows = problem.rows
+    rows = problem.dataset
     n = len(rows.y)
     loss = cast(problem.loss.kernel, problem.dtype)
     epoch_loss = np.zeros(-(-n // BLOCK), problem.dtype)
@@ -215,7 +215,7 @@ def minimize(fun: Any, jac: Any, rule: Any, x: Array, *rest: Any) -> tuple[int, 
 def minimizer(fun: Any, jac: Any, dtype: np.dtype[Any]) -> Any:
     """The loop for these functions. As its arguments, numba would tell their types anew in each call."""
     room = np.empty((1, 1), dtype)
-    kernels = Numba.of(Rows(room, room, room[0]), 1, 1)  # rows are not needed
+    kernels = Numba.of(Dataset(room, room, room[0]), 1, 1)  # rows are not needed
 
     def loop(rule, x, grad, slots, numbers, tol, bound, path, values, first, decay):
         return _minimize(

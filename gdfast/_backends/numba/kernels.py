@@ -14,7 +14,7 @@ from gdfast._backends.numba.lazy_sparse import lazily
 from gdfast._backends.numba.row_steps import by_groups, by_rows
 from gdfast._backends.numba.rows import AHEAD, BLOCK, CHUNK, LANES, five
 from gdfast._data.csr import Csr
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics import elementary, penalties
 from gdfast._typing import Array
 
@@ -42,7 +42,7 @@ class Numba(NamedTuple):
     seen: Array  # (size,), how much of the shrinking they have seen
 
     @classmethod
-    def of(cls, rows: Rows, outputs: int, batch_size: int, blocks: int = 0) -> Self:
+    def of(cls, rows: Dataset, outputs: int, batch_size: int, blocks: int = 0) -> Self:
         """Room for steps by so many rows, or for less, and for the losses of so many blocks."""
         dtype, d = rows.y.dtype, rows.X.shape[1]
         sparse = isinstance(rows.X, Csr)

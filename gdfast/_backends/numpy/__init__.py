@@ -10,7 +10,7 @@ from gdfast._backends.numpy.gradients import predictions, take
 from gdfast._backends.numpy.kernels import Numpy, Stepping
 from gdfast._backends.problem import Log, Problem, State, cast
 from gdfast._backends.threads import in_threads
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics import order
 from gdfast._typing import Array
 
@@ -28,11 +28,11 @@ def descend(
 
 def total(problem: Problem, params: Array) -> tuple[Array, Any]:
     """The sums over all rows of the gradient, (size,), and of the loss."""
-    row_losses = np.empty(len(problem.rows.y), problem.dtype)
+    row_losses = np.empty(len(problem.dataset.y), problem.dtype)
     loss = cast(problem.loss.kernel, problem.dtype)
     kernels = Numpy(problem.batch_threads)
     with np.errstate(all="ignore"):
-        sums = kernels.sum_gradients(problem.rows, loss, problem.outputs, params, row_losses)
+        sums = kernels.sum_gradients(problem.dataset, loss, problem.outputs, params, row_losses)
         return sums, order.sum_rows(row_losses)
 
 
@@ -63,7 +63,7 @@ def predict(X: Any, outputs: int, params: Array, threads: int) -> Array:
     """x.w + b for each row and output, (n, outputs)."""
     n, d = X.shape
     out = np.empty((n, outputs), params.dtype)
-    whole = Rows(X, out, out[:1, 0])
+    whole = Dataset(X, out, out[:1, 0])
 
     def fill(part: slice) -> None:
         with np.errstate(all="ignore"):

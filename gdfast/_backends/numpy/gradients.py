@@ -6,12 +6,12 @@ import numpy as np
 
 from gdfast import losses
 from gdfast._data.csr import Csr
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics import order, penalties
 from gdfast._typing import Array
 
 
-def take(rows: Rows, which: Any) -> Rows:
+def take(rows: Dataset, which: Any) -> Dataset:
     """Some of the rows: a slice, or their numbers."""
     X, y, weights = rows
     if not isinstance(X, Csr):
@@ -20,7 +20,7 @@ def take(rows: Rows, which: Any) -> Rows:
         X = X.part(which)
     else:
         X = X.take(which)
-    return Rows(X, y[which], weights[which] if len(weights) > 1 else weights)
+    return Dataset(X, y[which], weights[which] if len(weights) > 1 else weights)
 
 
 def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
@@ -33,7 +33,7 @@ def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
 
 
 def derivatives(
-    rows: Rows, loss: Any, outputs: int, params: Array, scale: Any, row_losses: Array
+    rows: Dataset, loss: Any, outputs: int, params: Array, scale: Any, row_losses: Array
 ) -> Array:
     """Those of each row's loss by its predictions, times its weight, (outputs, n); and the losses."""
     p = predictions(rows.X, outputs, params, scale)
@@ -44,7 +44,13 @@ def derivatives(
 
 
 def add_gradients(
-    rows: Rows, loss: Any, outputs: int, params: Array, scale: Any, sums: Array, row_losses: Array
+    rows: Dataset,
+    loss: Any,
+    outputs: int,
+    params: Array,
+    scale: Any,
+    sums: Array,
+    row_losses: Array,
 ) -> None:
     """Add the gradients of sparse rows, row after row."""
     c = derivatives(rows, loss, outputs, params, scale, row_losses)

@@ -12,7 +12,7 @@ from gdfast._backends.numpy.row_groups import step_groups
 from gdfast._backends.problem import Pending, longest_period
 from gdfast._backends.threads import check_stopped, in_threads
 from gdfast._data.csr import Csr
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._data.dtypes import all_within
 from gdfast._numerics import elementary, order
 from gdfast._typing import Array
@@ -45,7 +45,7 @@ class Numpy:
 
     def gradient(
         self,
-        rows: Rows,
+        rows: Dataset,
         loss: Any,
         visits: Array,
         first: int,
@@ -65,7 +65,7 @@ class Numpy:
         grad /= grad.dtype.type(count)
 
     def sum_gradients(
-        self, rows: Rows, loss: Any, outputs: int, params: Array, row_losses: Array
+        self, rows: Dataset, loss: Any, outputs: int, params: Array, row_losses: Array
     ) -> Any:
         """The sum of the rows' gradients, (size,), and the loss of each row."""
         if isinstance(rows.X, Csr):
@@ -90,7 +90,7 @@ class Numpy:
 
     def fused_epoch(
         self,
-        rows: Rows,
+        rows: Dataset,
         loss: Any,
         rule: Any,
         penalty: Any,

@@ -7,7 +7,7 @@ import numpy as np
 from gdfast import optimizers
 from gdfast._backends.numpy.gradients import add_gradients, decay, least_slopes
 from gdfast._backends.problem import Pending
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics import elementary, order, penalties
 from gdfast._typing import Array
 
@@ -108,7 +108,7 @@ class Lazy:
     def step(
         self,
         steps: int,
-        rows: Rows,
+        rows: Dataset,
         loss: Any,
         c: Any,
         row_losses: Array,

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from gdfast import losses
-from gdfast._data.dataset import Rows
+from gdfast._data.dataset import Dataset
 from gdfast._numerics import order
 from gdfast._numerics.order import GROUP, LANES
 from gdfast._typing import Array
 
 
 def step_groups(
-    rows: Rows,
+    rows: Dataset,
     loss: Any,
     fit_intercept: bool,
     models: Array,
