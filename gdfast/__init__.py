@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from gdfast import datasets, plot
     from gdfast._cli.config import show_config
     from gdfast._training.compare import Comparison, compare
-    from gdfast._training.minimize import minimize, scipy_method
+    from gdfast._training.minimize import minimize
+    from gdfast._training.scipy_adapter import scipy_method
     from gdfast._training.stepper import Stepper
     from gdfast._training.stream import fit_stream
 
@@ -84,7 +85,7 @@ _LATER = {
     "fit_stream": "_training.stream",
     "minimize": "_training.minimize",
     "plot": "plot",
-    "scipy_method": "_training.minimize",
+    "scipy_method": "_training.scipy_adapter",
     "show_config": "_cli.config",
 }
 

@@ -45,8 +45,8 @@ FACES = len(LAYERS)  # all others
 TINY = {"X": [[1.0], [2.0], [4.0]], "y": [1.0, 3.0, 2.0], "batch_size": 2, "epochs": 3}
 # Whether numba read what it compiled from a file.
 CACHED = """
-from gdfast._backends import _numba
-print(bool(_numba._descend.stats.cache_hits))
+from gdfast._backends import numba
+print(bool(numba._descend.stats.cache_hits))
 """
 
 

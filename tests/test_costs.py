@@ -12,7 +12,7 @@ import scipy.sparse
 
 import gdfast as gd
 from gdfast._data.arrays import as_matrix
-from gdfast._training import learning_rates, run
+from gdfast._training import run, stable_rates
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3
 y = X @ [1.0, -2.0, 0.5] + np.arange(20) % 3
@@ -137,13 +137,13 @@ TIMED = {
 
 @pytest.mark.parametrize("call", TIMED.values(), ids=TIMED)
 def test_the_search_for_a_rate_is_part_of_the_seconds(call, monkeypatch):
-    found = learning_rates.auto
+    found = stable_rates.auto
 
     def auto(*arguments):
         time.sleep(0.05)
         return found(*arguments)
 
-    monkeypatch.setattr(learning_rates, "auto", auto)
+    monkeypatch.setattr(stable_rates, "auto", auto)
     begun = time.perf_counter()
     seconds = call().history.seconds
     assert 0.05 < seconds[0] < seconds[1] < seconds[2] < time.perf_counter() - begun

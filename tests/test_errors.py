@@ -14,7 +14,7 @@ import gdfast as gd
 import gdfast.sklearn
 from gdfast import _backends, _validation
 from gdfast._data import arrays, scaling
-from gdfast._training import fit, learning_rates, run
+from gdfast._training import prepare, run, stable_rates, validation
 
 X = np.arange(60.0).reshape(20, 3) % 7 - 3
 y = X @ [1.0, -2.0, 0.5] + np.arange(20) % 3
@@ -427,7 +427,7 @@ def test_numbers_whose_squares_overflow(backend, dtype, batch_size, options):
 def test_good_data_are_not_searched(monkeypatch, backend, batch_size, options):
     """The numbers that are not finite are looked for once they have shown in a result."""
     searched = []
-    for module in (arrays, fit, learning_rates, run, scaling):
+    for module in (arrays, prepare, run, scaling, stable_rates, validation):
         if hasattr(module, "check_finite"):
             monkeypatch.setattr(module, "check_finite", lambda a, name: searched.append(np.size(a)))
     gd.fit(X, y, batch_size=batch_size, epochs=3, backend=backend, **options)

@@ -204,11 +204,12 @@ def test_signals_are_for_the_others(python):
 def test_threads_keep_denormals(run, flushing_mode):
     """Those started while another library has numbers flushed to zero."""
     said = run(f"""
-        from gdfast import _core, _floats
+        from gdfast import _core
+        from gdfast._numerics import float_mode
         X *= 2.0**-520
         standard = digest(1)
         _core.set_float_mode({flushing_mode})
-        print(_floats.denormals_kept(), digest(3) == standard)
+        print(float_mode.denormals_kept(), digest(3) == standard)
     """)
     assert said == "False True"
 

@@ -1,10 +1,8 @@
 """`minimize`: a function, by the optimizers of `fit`; and `scipy_method`, which lends them to scipy."""
 
-import inspect
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,10 @@ from gdfast._backends.problem import DIVERGED, TOL, fresh_slots
 from gdfast._data.arrays import as_point
 from gdfast._data.dtypes import all_within
 from gdfast._numerics.float_mode import standard
-from gdfast._training import learning_rates
+from gdfast._training import learning_rates, stable_rates
+from gdfast._training.function import Function, Points
 from gdfast._training.learning_rates import Pace
-from gdfast._training.run import Growing, stops
+from gdfast._training.stopping import stops
 from gdfast._typing import Array
 from gdfast._validation import check_int, check_number, names_arguments
 from gdfast._warnings import warn
@@ -45,126 +44,6 @@ STEPS_IN_THE_FIRST_CALL = 1 << 10
 NUMBERS_IN_A_CALL = 1 << 17
 # In so many rounds of power iteration the largest curvature is found.
 ROUNDS = 8
-
-
-class Function:
-    """The user's functions, called with a copy of x, and checked in what they return."""
-
-    def __init__(self, fun: Any, jac: Any, x: Array) -> None:
-        self.fun, self.jac = fun, jac
-        self.shape, self.dtype = x.shape, x.dtype
-        self.narrow = x.dtype != np.float64
-        self.apart = callable(jac)
-        self.gradients = 0  # found, each with a call of fun
-        self.differences = 0  # what else fun was called for
-
-    def __call__(self, x: Array) -> tuple[Any, Array]:
-        """The value and the gradient, in the dtype of x0."""
-        try:
-            if self.apart:
-                value = self.fun(x.copy())
-                if not isinstance(value, float):
-                    value = _number(value)
-                gradient = self.jac(x.copy())
-                known = type(gradient) is np.ndarray and gradient.dtype is self.dtype
-                if not known or gradient.shape != self.shape:
-                    gradient = self._gradient(gradient, "jac(x)")
-            else:
-                value, gradient = self._both(x)
-        except Exception as error:
-            error.add_note(f"at x = {x}")
-            raise
-        self.gradients += 1
-        if self.narrow:
-            with np.errstate(over="ignore"):
-                return self.dtype.type(value), gradient.astype(self.dtype)
-        return value, gradient
-
-    def _both(self, x: Array) -> tuple[float, Array]:
-        if self.jac is True:
-            pair = self.fun(x.copy())
-            if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise TypeError(
-                    f"with jac=True fun must return a pair, the value and the gradient; it returned {pair!r}"
-                )
-            return _number(pair[0]), self._gradient(pair[1], "the gradient from fun")
-        return _number(self.fun(x.copy())), _numerical_gradient(self._value, x.astype(np.float64))
-
-    def _value(self, x: Array) -> float:
-        self.differences += 1
-        return _number(self.fun(x.copy()))
-
-    @property
-    def calls(self) -> int:
-        """How often fun was called."""
-        return self.gradients + self.differences
-
-    def _gradient(self, gradient: Any, name: str) -> Array:
-        g = np.asarray(gradient)
-        if g.dtype.kind not in "fiub":
-            raise TypeError(f"{name} must hold real numbers; it is {gradient!r}")
-        if g.shape != self.shape:
-            if not (g.size == 1 and self.shape == (1,)):
-                raise ValueError(f"{name} has shape {g.shape}, x has shape {self.shape}")
-            g = g.reshape(1)
-        return g
-
-
-class Points:
-    """The points of a descent and their values: all, or only the latest three, which the advice asks for."""
-
-    def __init__(self, x: Array, value: Any, kept: bool) -> None:
-        self.kept = kept
-        self.count = 1
-        self.x = Growing(x[None].copy())
-        self.values = Growing(np.array([value], x.dtype))
-        self.lowest, self.least = x.copy(), math.inf  # of the points before the latest
-
-    def add(self, x: Array, values: Array) -> None:
-        """Add points, of which the first is the latest of those that are there."""
-        if len(x) == 1:
-            return
-        k = int(np.argmin(values[:-1]))
-        if values[k] < self.least:
-            self.lowest, self.least = x[k].copy(), float(values[k])
-        if not self.kept:
-            x = np.concatenate([self.x.until(self.count), x[1:][-3:]])[-3:]
-            values = np.concatenate([self.values.until(self.count), values[1:][-3:]])[-3:]
-            self.x, self.values, self.count = Growing(x), Growing(values), len(x)
-            return
-        self.x.put(self.count, x[1:])
-        self.values.put(self.count, values[1:])
-        self.count += len(x) - 1
-
-    def path(self) -> tuple[Array, Array]:
-        """The path as a result has it, with its values: where not all points are kept, the latest two."""
-        first = 0 if self.kept else max(0, self.count - 2)
-        return self.x.until(self.count)[first:], self.values.until(self.count)[first:]
-
-
-def _number(value: Any) -> float:
-    number = np.asarray(value)
-    if number.size != 1 or number.dtype.kind not in "fiub":
-        raise TypeError(f"fun(x) must be a real number; it is {value!r}")
-    return float(number.item())
-
-
-def _numerical_gradient(fun: Callable[[Array], float], x: Array) -> Array:
-    try:
-        from scipy.optimize import approx_fprime
-    except ImportError as error:
-        raise ImportError(
-            "minimize needs the gradient: pass jac, or install scipy, which finds it numerically: pip install scipy"
-        ) from error
-    outside = np.geterr()
-
-    def as_outside(x: Array) -> float:
-        with np.errstate(**outside):
-            return fun(x)
-
-    with np.errstate(all="ignore"):  # of differences of what is not finite
-        gradient: Array = approx_fprime(x, as_outside)
-    return gradient
 
 
 @names_arguments
@@ -423,137 +302,7 @@ def _length(v: Array) -> Any:
 def _advice(record: Optimizer, stable: float | None, rate: float) -> str:
     """Which rate may work, where this one did not."""
     if record.stability is None:
-        return learning_rates.smaller(record, rate)
+        return stable_rates.smaller(record, rate)
     if stable is None:
         return "try a smaller lr"
-    return f"by the curvature where f was lowest, rates below {learning_rates.round_down(stable):.6g} are stable"
-
-
-def scipy_method(
-    optimizer: str | Optimizer, *, lr: Rate | None = None, backend: str | None = None
-) -> Callable[..., Any]:
-    """Lend an optimizer to scipy: ``scipy.optimize.minimize(fun, x0, method=gd.scipy_method(gd.Adam(lr=0.1)))``.
-
-    Parameters
-    ----------
-    optimizer, lr, backend
-        As for `gdfast.minimize`.
-
-    Returns
-    -------
-    callable
-        What ``scipy.optimize.minimize`` takes as ``method``. Its ``tol`` and ``options`` (``maxiter``, ``trace``) are
-        those of `gdfast.minimize`. Its callback is called as scipy's methods do: with x, or with a result where its
-        only parameter is called ``intermediate_result``; raising StopIteration stops, and what it returns has no
-        meaning.
-        Unknown options are warned of. The result has ``path`` and ``fun_path`` besides scipy's fields. Where
-        `gdfast.minimize` raises a `DivergenceError` its ``status`` is 2, its ``message`` that of the error, and its x
-        the last point at which all is finite.
-
-    Raises
-    ------
-    ValueError, TypeError, BackendError
-        If an argument is wrong; and when called with bounds, constraints, hess or hessp, which gradient descent has no
-        use for.
-
-    References
-    ----------
-    "Custom minimizers" in the documentation of ``scipy.optimize.minimize``.
-
-    Examples
-    --------
-    >>> import gdfast as gd
-    >>> from scipy.optimize import minimize, rosen, rosen_der
-    >>> method = gd.scipy_method(gd.Adam(lr=0.1))
-    >>> r = minimize(rosen, [-1.0, 2.0], jac=rosen_der, method=method, options={"maxiter": 4000})
-    >>> r.x.round(3)
-    array([1., 1.])
-    """
-    record = optimizers.find(optimizer, lr)
-    learning_rates.schedule(record.lr)
-    _backends.find(backend)
-
-    def method(
-        fun: Callable[..., Any],
-        x0: ArrayLike,
-        args: tuple[Any, ...] = (),
-        *,
-        jac: Callable[..., Any] | None = None,
-        hess: Any = None,
-        hessp: Any = None,
-        bounds: Any = None,
-        constraints: Any = (),
-        callback: Callable[..., Any] | None = None,
-        maxiter: int = 100,
-        tol: float = 0.0,
-        trace: str | None = "path",
-        **unknown: Any,
-    ) -> Any:
-        from scipy.optimize import OptimizeWarning
-
-        refused = {"bounds": bounds, "constraints": constraints, "hess": hess, "hessp": hessp}
-        for name, value in refused.items():
-            if value is not None and not (isinstance(value, list | tuple) and not value):
-                raise ValueError(f"{type(record).__name__} takes no {name}")
-        if unknown:
-            names = ", ".join(unknown)
-            warn(f"Unknown solver options: {names}", OptimizeWarning)
-        value = (lambda x: fun(x, *args)) if args else fun
-        gradient = (lambda x: jac(x, *args)) if args and jac is not None else jac
-        try:
-            found = minimize(
-                value,
-                x0,
-                jac=gradient,
-                optimizer=record,
-                maxiter=maxiter,
-                tol=tol,
-                trace=trace,
-                callback=None if callback is None else _as_scipy_calls(callback),
-                backend=backend,
-            )
-        except DivergenceError as error:
-            found = _last_finite(error.result, value, gradient)
-            found = replace(found, message=str(error))
-        return _as_scipy_returns(found)
-
-    return method
-
-
-def _last_finite(lost: MinimizeResult, fun: Any, jac: Any) -> MinimizeResult:
-    """The result of a descent that was lost, at the last point where f and its gradient are finite."""
-    if np.isfinite([lost.fun, *lost.x, *lost.jac]).all():
-        return lost
-    function = Function(fun, jac, lost.path[-2])
-    value, gradient = function(lost.path[-2])
-    return replace(
-        lost,
-        x=lost.path[-2].copy(),
-        fun=float(value),
-        jac=gradient.astype(lost.x.dtype),
-        nfev=lost.nfev + function.calls,
-        njev=lost.njev + function.gradients,
-    )
-
-
-def _as_scipy_calls(callback: Callable[..., Any]) -> Callable[[MinimizeResult], Any]:
-    """A callback that is given x, or the result by its name, as its signature asks."""
-    by_name = set(inspect.signature(callback).parameters) == {"intermediate_result"}
-
-    def call(result: MinimizeResult) -> None:
-        if by_name:
-            callback(intermediate_result=_as_scipy_returns(result))
-        else:
-            callback(result.x.copy())
-
-    return call
-
-
-def _as_scipy_returns(result: MinimizeResult) -> Any:
-    """A result of scipy, whose arrays may be changed."""
-    from scipy.optimize import OptimizeResult
-
-    values = vars(result).items()
-    return OptimizeResult(
-        {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in values}
-    )
+    return f"by the curvature where f was lowest, rates below {stable_rates.round_down(stable):.6g} are stable"

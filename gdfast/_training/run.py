@@ -10,52 +10,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdfast import optimizers
-from gdfast._backends import Backend, streaming
-from gdfast._backends.problem import DIVERGED, TOL, Log, Problem, State, fresh_slots, useful_threads
+from gdfast._backends import Backend
+from gdfast._backends.problem import DIVERGED, TOL, Log, Problem, State, fresh_slots
 from gdfast._backends.threads import check_stopped
 from gdfast._data.arrays import check_finite
 from gdfast._data.dataset import Dataset
 from gdfast._data.scaling import Scaling
-from gdfast._data.stream import Rows, Stream
+from gdfast._data.stream import Rows
 from gdfast._data.targets import Coding
 from gdfast._numerics import order
-from gdfast._training import learning_rates
+from gdfast._training import learning_rates, stable_rates
+from gdfast._training.divergence import divergence_bound, model_loss
+from gdfast._training.growing import Growing
+from gdfast._training.stopping import Patience, stops
 from gdfast._typing import Array
 from gdfast.errors import DivergenceError
-from gdfast.losses import Loss
 from gdfast.optimizers import Optimizer
 from gdfast.results import FitResult, History, StopReason, frozen
 from gdfast.schedules import InverseScaling, Schedule
-
-# A loss has diverged when it is this many times that of the start.
-DIVERGENCE_FACTOR = 1e6
 
 # Epochs of few multiplications run several in one call of the backend, up to about this many; and no more than have run
 # before, or than these: what a call prepares and writes down grows with the epochs run, whatever their limit is.
 WORK_IN_A_CALL = 1 << 22
 EPOCHS_IN_THE_FIRST_CALL = 1 << 10
-
 Callback = Callable[[FitResult], Any]
-
-
-@dataclass
-class Patience:
-    """Counts the epochs without improvement, and keeps the best weights."""
-
-    limit: int | None  # None: nothing is counted
-    threshold: float
-    best: Array | None = None
-    lowest: float = math.inf
-    waited: int = 0
-
-    def spent(self, loss: float, params: Array) -> bool:
-        """Whether the limit is reached with this epoch's loss, which was measured at these params."""
-        assert self.limit is not None
-        if self.best is None or self.lowest - loss > self.threshold:
-            self.best, self.lowest, self.waited = params, loss, 0
-        else:
-            self.waited += 1
-        return self.waited >= self.limit
 
 
 class Continued(NamedTuple):
@@ -133,32 +111,6 @@ class Continued(NamedTuple):
         """A copy for the next run to change."""
         params = self.params.copy()
         return State(params, self.slots.copy(), self.total.copy(), params.copy(), self.steps)
-
-
-class Growing:
-    """An array of rows that are written once, in their order: there is room for twice as many as are there, at most.
-
-    Views of them stay as they are, and so cost no more for each epoch however many there are.
-    """
-
-    def __init__(self, rows: Array) -> None:
-        self._rows = rows
-
-    def put(self, first: int, rows: Array) -> None:
-        """Write the rows from the first one on, behind those that are there."""
-        end = first + len(rows)
-        if end > len(self._rows):
-            room = np.empty((max(end, 2 * len(self._rows)), *rows.shape[1:]), rows.dtype)
-            room[:first] = self._rows[:first]
-            self._rows = room
-        self._rows[first:end] = rows
-
-    def until(self, end: int) -> Array:
-        """A view of the rows before `end`."""
-        return self._rows[:end]
-
-    def __getitem__(self, row: int) -> Any:
-        return self._rows[row]
 
 
 @dataclass
@@ -491,15 +443,13 @@ class Run:
         """Which rate works for these data, and whether the scales of the features are in the way."""
         return self._advice(self._stable_rate())
 
-    def _stable_rate(self) -> learning_rates.Stable | None:
+    def _stable_rate(self) -> stable_rates.Stable | None:
         stability = self.record.stability
-        return (
-            None
-            if stability is None
-            else learning_rates.stable(self.engine, self.problem, stability)
-        )
+        if stability is None:
+            return None
+        return stable_rates.stable(self.engine, self.problem, stability)
 
-    def _advice(self, stable: learning_rates.Stable | None) -> str:
+    def _advice(self, stable: stable_rates.Stable | None) -> str:
         if stable is not None and stable.rate == 0:
             return f"the squares of X overflow {self.origin.dtype}: divide X by a constant, or pass standardize=True"
         if stable is None and self.record.stability is not None:
@@ -508,60 +458,21 @@ class Run:
                 f'no rate is stable for {name} whatever the weights: lr="auto" chooses by the data'
             )
         elif stable is None:
-            words = learning_rates.smaller(self.record, float(self.lr.until(self.done).max()))
+            words = stable_rates.smaller(self.record, float(self.lr.until(self.done).max()))
         else:
             kind = "stable rate" if stable.exact else "rate that is sure to be stable"
             if not self.problem.full_batch:
                 kind += ", in any order of the rows,"
             words = (
-                f"the largest {kind} for this data is {learning_rates.round_down(stable.rate):.6g}"
+                f"the largest {kind} for this data is {stable_rates.round_down(stable.rate):.6g}"
             )
-        spread = learning_rates.spread(self.problem)
+        spread = stable_rates.spread(self.problem)
         if self.scaling is None and spread.ratio > 10:
             words += (
                 f". The features' scales differ by a factor of {spread.ratio:.3g} ({spread.largest} against "
                 f"{spread.smallest}): standardize=True allows a larger one"
             )
         return words
-
-
-def model_loss(
-    engine: Backend, loss: Loss, rows: Rows, outputs: int, params: Array | None, threads: int
-) -> Any:
-    """The mean loss of a model on some rows; without one, that of predicting 0."""
-    if isinstance(rows, Stream):
-        return streaming.model_loss(engine, loss, rows, params, outputs, threads)
-    if params is None:
-        p = np.zeros((1, outputs), rows.y.dtype)
-    else:
-        n, d = rows.X.shape
-        threads = useful_threads(threads, n, d, outputs)
-        p = engine.predict(rows.X, outputs, params, threads)
-    return engine.mean_loss(loss, p, rows.y, rows.weights)
-
-
-def divergence_bound(problem: Problem, reference: float, highest: float) -> float:
-    """The loss above which a run with such rates at most has diverged.
-
-    A loss with a kink has slopes of bounded size: no rate makes it grow faster than step by step, from however small a
-    loss at the start, but for one by which the penalty turns the weights around. Else it has diverged when it is not
-    finite.
-    """
-    largest = float(np.finfo(problem.dtype).max)
-    kinked = problem.loss.curvature is None and problem.loss.steepness is not None
-    if kinked and not (problem.penalty.l2 + problem.penalty.weight_decay) * highest > 2:
-        return largest
-    reference = reference or float(kinked)
-    return min(DIVERGENCE_FACTOR * reference, largest) if reference else largest
-
-
-def stops(callback: Callable[[Any], Any], result: Any) -> bool:
-    """Call the callback with the result so far; say whether it wants to stop."""
-    try:
-        answer = callback(result)
-        return answer is True or (isinstance(answer, np.bool_) and bool(answer))
-    except StopIteration:
-        return True
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from gdfast import _backends
 from gdfast._backends.streaming import Streaming
 from gdfast._data.stream import Source, Stream
 from gdfast._numerics.float_mode import standard
-from gdfast._training.fit import begin, checked, finish, initial_params, validation_pair
+from gdfast._training.fit import finish
+from gdfast._training.options import checked
+from gdfast._training.prepare import begin, initial_params
+from gdfast._training.validation import validation_pair
 from gdfast._validation import names_arguments
 from gdfast.losses import Loss
 from gdfast.optimizers import Optimizer, Rate
