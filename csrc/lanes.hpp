@@ -142,20 +142,29 @@ private:
 
 namespace detail {
 
-// Of pairs of neighbours the sums: within each 16 bytes, first those of a and then those of b.
-template <class V, std::size_t... I>
-inline V pairs_within(V a, V b, std::index_sequence<I...>) {
-    constexpr std::size_t n = sizeof...(I), u = 16 / sizeof(a[0]);
-    return __builtin_shufflevector(a, b, (I / u * u + I % u * 2 % u + (I % u < u / 2 ? 0 : n))...) +
-           __builtin_shufflevector(a, b, (I / u * u + I % u * 2 % u + 1 + (I % u < u / 2 ? 0 : n))...);
+// The elements of a, and from the number of these on of b, at places I.
+template <class T, std::size_t... I>
+inline Vector<T> shuffled(Vector<T> a, Vector<T> b) {
+#if defined(__clang__) || __GNUC__ >= 12
+    return __builtin_shufflevector(a, b, I...);
+#else
+    return __builtin_shuffle(a, b, Mask<T>{I...});
+#endif
 }
 
-// Of pairs of neighbouring 16 bytes the sums: first those of a and then those of b.
-template <class V, std::size_t... I>
-inline V pairs_between(V a, V b, std::index_sequence<I...>) {
-    constexpr std::size_t u = 16 / sizeof(a[0]);
-    return __builtin_shufflevector(a, b, (I / u * 2 * u + I % u)...) +
-           __builtin_shufflevector(a, b, (I / u * 2 * u + I % u + u)...);
+// Sums of pairs of neighbours: within each 16 bytes, first those of a and then those of b.
+template <class T, std::size_t... I>
+inline Vector<T> pairs_within(Vector<T> a, Vector<T> b, std::index_sequence<I...>) {
+    constexpr std::size_t n = sizeof...(I), u = 16 / sizeof(T);
+    return shuffled<T, (I / u * u + I % u * 2 % u + (I % u < u / 2 ? 0 : n))...>(a, b) +
+           shuffled<T, (I / u * u + I % u * 2 % u + 1 + (I % u < u / 2 ? 0 : n))...>(a, b);
+}
+
+// Sums of pairs of neighbouring 16 bytes: first those of a and then those of b.
+template <class T, std::size_t... I>
+inline Vector<T> pairs_between(Vector<T> a, Vector<T> b, std::index_sequence<I...>) {
+    constexpr std::size_t u = 16 / sizeof(T);
+    return shuffled<T, (I / u * 2 * u + I % u)...>(a, b) + shuffled<T, (I / u * 2 * u + I % u + u)...>(a, b);
 }
 
 // Sums pairs of neighbours in the lanes of `rows` rows, until of each row 16 bytes with n sums in each number are left.
@@ -168,7 +177,7 @@ inline void sum_within(Vector<T> *a) {
             constexpr index other = 2 * r + 1 < rows ? 2 * r + 1 : 2 * r;
             unrolled<V>([=](auto v) {
                 constexpr auto all = std::make_index_sequence<std::size_t(width<T>)>();
-                a[r * V + v] = pairs_within(a[2 * r * V + v], a[other * V + v], all);
+                a[r * V + v] = pairs_within<T>(a[2 * r * V + v], a[other * V + v], all);
             });
         });
         sum_within<T, half, 2 * n>(a);
@@ -186,7 +195,7 @@ inline void sum_between(Vector<T> *a) {
                 a[i] = a[2 * i] + a[other];
             } else {
                 constexpr auto all = std::make_index_sequence<std::size_t(width<T>)>();
-                a[i] = pairs_between(a[2 * i], a[other], all);
+                a[i] = pairs_between<T>(a[2 * i], a[other], all);
             }
         });
         sum_between<T, half, 2 * n>(a);
