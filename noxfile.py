@@ -50,7 +50,7 @@ def lint(session: nox.Session) -> None:
     session.install(*DEV)
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
-    session.run("clang-format", "--dry-run", "--Werror", *map(str, Path("csrc").glob("*.?pp")))
+    session.run("clang-format", "--dry-run", "--Werror", *map(str, Path("csrc").rglob("*.?pp")))
     session.run("zizmor", "--offline", "--quiet", ".github")
     session.run("repo-review", ".")
 

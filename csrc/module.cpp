@@ -1,6 +1,6 @@
-// The bindings: the kernels of both dtypes under the names that gdfast/_backends/_cpp.py calls.
-#include "floating.hpp"
-#include "kernels.hpp"
+// The bindings: the kernels of both dtypes under the names that gdfast/_backends/cpp.py calls.
+#include "kernels/kernels.hpp"
+#include "numerics/float_mode.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -327,7 +327,7 @@ void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> pa
 }
 
 // Minimises a function of Python's, which returns its value and its gradient: from path[first], where the gradient is
-// grad, to the end of the path. gdfast/_backends/_loops.py has the same.
+// grad, to the end of the path. gdfast/_backends/loops.py has the same.
 template <class T>
 std::tuple<index, int> minimize_function(const py::object &fun, const std::string &rule, const Fields &rule_fields,
                                          Array<T> x, Array<T> grad, Array<T> slots, const Array<T> &numbers, double tol,

@@ -1,8 +1,8 @@
 """The losses: a record each, with its value and its derivative by the prediction p.
 
-The methods are the formulas of numba (on scalars) and of numpy (on arrays); csrc/losses.hpp says them once more. A
-number in a formula is written ``like(p, number)``, which gives it p's dtype: numba would compute in float64 otherwise.
-A choice is written ``where(condition, a, b)``.
+The methods are the formulas of numba (on scalars) and of numpy (on arrays); csrc/formulas/losses.hpp says them once
+more. A number in a formula is written ``like(p, number)``, which gives it p's dtype: numba would compute in float64
+otherwise. A choice is written ``where(condition, a, b)``.
 """
 
 import inspect

@@ -2,7 +2,7 @@
 
 A record is what the user writes. Its `rule` is what the kernels see: the numbers of the update, complements such as
 1 - beta included, and ``step``, the formula, which numba runs on scalars (j is one parameter) and numpy on arrays (j is
-a slice); csrc/optimizers.hpp says it once more. ``s[k, j]`` is the k-th state of parameter j.
+a slice); csrc/formulas/optimizers.hpp says it once more. ``s[k, j]`` is the k-th state of parameter j.
 
 What changes from step to step, such as the rate and Adam's bias corrections, is the same for all parameters. So the
 record computes it ahead for many steps at once, in float64, and a kernel gets it as ``c``, the numbers of the step: no

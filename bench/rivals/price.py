@@ -18,7 +18,8 @@ from gdfast._cli import benchmarks
 from .by_gdfast import Gdfast
 from .works import Fit, Line, Model, data
 
-SOURCES = [Path(__file__).parents[2] / "csrc" / name for name in ("module.cpp", "kernels.cpp")]
+CSRC = Path(__file__).parents[2] / "csrc"
+SOURCES = [CSRC / "module.cpp", CSRC / "kernels" / "kernels.cpp"]
 # The flags of CMakeLists.txt, for this machine's instructions.
 FLAGS = ["-std=c++17", "-O2", "-ftree-vectorize", "-fno-tree-slp-vectorize", "-funswitch-loops"]
 FLAGS += ["-fvect-cost-model=dynamic", "-march=native", "-mprefer-vector-width=512"]
@@ -43,7 +44,7 @@ def build() -> dict[str, Any]:
     """Compile csrc/ in both ways."""
     import pybind11
 
-    includes = [sysconfig.get_path("include"), pybind11.get_include()]
+    includes = [CSRC, sysconfig.get_path("include"), pybind11.get_include()]
     compiler = os.environ.get("CXX", "c++")
     with tempfile.TemporaryDirectory() as folder:
         made = {name: Path(folder, name, "_core.so") for name in BUILDS}

@@ -1,7 +1,7 @@
 """Epochs, batches and steps: the one Python text of the training loop, and of that which minimises a function.
 
 numpy runs it as it stands; numba compiles it. The type of ``kernels`` selects the inner loops. The methods
-it needs are those of `gdfast._backends.numpy.kernels.Numpy`; csrc/descend.hpp has the same loop in C++.
+it needs are those of `gdfast._backends.numpy.kernels.Numpy`; csrc/kernels/train.hpp has the same loop in C++.
 """
 
 from typing import Any

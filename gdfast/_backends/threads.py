@@ -1,4 +1,4 @@
-"""Work shared between threads, by the backends in Python; csrc/threads.hpp has the same."""
+"""Work shared between threads, by the backends in Python; csrc/threads/pool.hpp has the same."""
 
 import math
 import os

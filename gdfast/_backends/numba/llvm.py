@@ -83,7 +83,7 @@ class Emitter:
             self.fetch(address, j)
 
     def fetch(self, address: Any, j: Any) -> None:
-        """Have the cache line of a number brought to the second cache, as csrc/weights.hpp has it."""
+        """Have the cache line of a number brought to the second cache, as csrc/data/weight_vector.hpp has it."""
         flag = ir.IntType(32)
         function = self.builder.module.declare_intrinsic(
             "llvm.prefetch",

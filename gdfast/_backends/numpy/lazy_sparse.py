@@ -15,7 +15,7 @@ SMALLEST_SCALE = 2.0**-20  # of a model whose weights are scale * params
 
 
 class Lazy:
-    """Steps that touch only the columns that their rows hold. csrc/lazy.hpp has the same.
+    """Steps that touch only the columns that their rows hold. csrc/kernels/lazy_sparse.hpp has the same.
 
     What the penalties do to the other weights is made up for when they are next touched: the weights are scale *
     params, and params are behind by ``shift - seen`` of shrinking (Langford, Li and Zhang 2009, "Sparse online learning

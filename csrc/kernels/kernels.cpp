@@ -1,6 +1,6 @@
-#include "kernels.hpp"
-#include "descend.hpp"
-#include "sums.hpp"
+#include "kernels/kernels.hpp"
+#include "kernels/gradients.hpp"
+#include "kernels/train.hpp"
 
 namespace gdfast {
 

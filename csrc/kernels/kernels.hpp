@@ -1,10 +1,10 @@
 // What the bindings call. kernels.cpp has it for both dtypes, and for dense and sparse rows.
 #pragma once
 
-#include "loss_kernels.hpp"
-#include "matrices.hpp"
-#include "rule_kernels.hpp"
-#include "training.hpp"
+#include "data/matrices.hpp"
+#include "kernels/loss_kernels.hpp"
+#include "kernels/rule_kernels.hpp"
+#include "kernels/state.hpp"
 
 #include <memory>
 #include <string>

@@ -1,8 +1,8 @@
 // The kernels that depend on the rule of the optimizer, each behind a virtual method for all params.
 #pragma once
 
-#include "optimizers.hpp"
-#include "training.hpp"
+#include "formulas/optimizers.hpp"
+#include "kernels/state.hpp"
 
 #include <array>
 #include <type_traits>

@@ -1,7 +1,7 @@
 // Where the numbers of k outputs stand: one output after the other, of each its d weights and its intercept.
 #pragma once
 
-#include "lanes.hpp"
+#include "numerics/simd.hpp"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-// What formulas use beside + - * / and sqrt. gdfast/elementary.py has the same.
+// What formulas use beside + - * / and sqrt. gdfast/_numerics/elementary.py has the same.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
-// The penalties l1 * sum |w| + l2 / 2 * sum w^2. gdfast/penalties.py has the same formulas, and what they are for.
+// The penalties l1 * sum |w| + l2 / 2 * sum w^2. gdfast/_numerics/penalties.py has the same formulas, and what they are
+// for.
 #pragma once
 
-#include "order.hpp"
-#include "shape.hpp"
+#include "data/param_layout.hpp"
+#include "numerics/order.hpp"
 
 #include <cmath>
 

@@ -1,10 +1,10 @@
 // Sums over rows: of gradients, of losses; and the predictions of all rows.
 #pragma once
 
-#include "loss_kernels.hpp"
-#include "threads.hpp"
-#include "training.hpp"
-#include "upcoming.hpp"
+#include "data/row_window.hpp"
+#include "kernels/loss_kernels.hpp"
+#include "kernels/state.hpp"
+#include "threads/pool.hpp"
 
 #include <algorithm>
 #include <numeric>

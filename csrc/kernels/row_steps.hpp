@@ -1,10 +1,10 @@
 // Steps of single rows by plain SGD, in groups where no penalty stands between them.
 #pragma once
 
-#include "loss_kernels.hpp"
-#include "penalties.hpp"
-#include "training.hpp"
-#include "upcoming.hpp"
+#include "data/row_window.hpp"
+#include "formulas/penalties.hpp"
+#include "kernels/loss_kernels.hpp"
+#include "kernels/state.hpp"
 
 #include <algorithm>
 #include <array>
@@ -218,7 +218,7 @@ private:
     const Penalty<T> penalty_;
     const Shape shape_, padded_;
     const bool in_groups_;
-    const bool residuals_; // stand for predictions in groups, as gdfast/order.py says
+    const bool residuals_; // stand for predictions in groups, as gdfast/_numerics/order.py says
     const T slope_;        // of the derivatives by them
     Room<T> room_for_models_, room_;
     T *const models_;

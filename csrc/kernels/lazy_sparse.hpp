@@ -1,8 +1,8 @@
 // Steps that cost no more than the nonzeros of their rows.
 #pragma once
 
-#include "rule_kernels.hpp"
-#include "sums.hpp"
+#include "kernels/gradients.hpp"
+#include "kernels/rule_kernels.hpp"
 
 #include <algorithm>
 #include <array>
@@ -16,8 +16,8 @@ namespace gdfast {
 
 // Sparse rows: steps that touch only the columns that their rows hold. What the penalties do to the others is made up
 // for when they are next touched. The weights are scale * params, and params are behind by `shift - seen` of shrinking.
-// So is what an average adds up meanwhile, and what a rule that coasts does: gdfast/order.py has the sums, and
-// gdfast/_backends/_numpy.py the same class.
+// So is what an average adds up meanwhile, and what a rule that coasts does: gdfast/_numerics/order.py has the sums,
+// and gdfast/_backends/numpy/lazy_sparse.py the same class.
 template <class T>
 class Lazy {
 public:

@@ -1,10 +1,10 @@
 // What a run of the training loop reads and writes.
 #pragma once
 
-#include "matrices.hpp"
-#include "optimizers.hpp"
-#include "penalties.hpp"
-#include "shape.hpp"
+#include "data/matrices.hpp"
+#include "data/param_layout.hpp"
+#include "formulas/optimizers.hpp"
+#include "formulas/penalties.hpp"
 
 #include <algorithm>
 #include <array>
@@ -34,7 +34,8 @@ struct Data {
 // The most steps that a column waits for: as many as make up for the price of going through all columns.
 inline index longest_period(index features) { return std::max(features, block); }
 
-// Work that the fused steps on sparse rows put off from one step to the next. gdfast/problem.py says what it is.
+// Work that the fused steps on sparse rows put off from one step to the next. gdfast/_backends/problem.py says what it
+// is.
 template <class T>
 struct Pending {
     T *scales;            // (2,)

@@ -2,9 +2,9 @@
 // formulas, and what they are for.
 #pragma once
 
-#include "elementary.hpp"
-#include "order.hpp"
-#include "table.hpp"
+#include "formulas/table.hpp"
+#include "numerics/elementary.hpp"
+#include "numerics/order.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,9 @@
 // The kernels that depend on the loss, each behind a virtual method for many rows.
 #pragma once
 
-#include "losses.hpp"
-#include "training.hpp"
-#include "weights.hpp"
+#include "data/weight_vector.hpp"
+#include "formulas/losses.hpp"
+#include "kernels/state.hpp"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // The rows of an epoch in turn.
 #pragma once
 
-#include "order.hpp"
+#include "numerics/order.hpp"
 
 #include <algorithm>
 

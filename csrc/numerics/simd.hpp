@@ -2,7 +2,7 @@
 // few of them. The text is the same for all, and so are the bits.
 #pragma once
 
-#include "order.hpp"
+#include "numerics/order.hpp"
 
 #include <cstring>
 #include <type_traits>

@@ -1,15 +1,15 @@
-// The training loop. gdfast/_backends/_loops.py is the same in Python.
+// The training loop. gdfast/_backends/loops.py is the same in Python.
 //
 // Letters: p prediction, y target, s sample weight, d derivative of a loss by its prediction, c = s * d, g gradient,
 // i row, j feature, o output; d is also the number of features. The params of k outputs stand one after the other: each
 // its d weights, then its intercept.
 #pragma once
 
-#include "lazy.hpp"
-#include "per_sample.hpp"
-#include "rule_kernels.hpp"
-#include "sums.hpp"
-#include "training.hpp"
+#include "kernels/gradients.hpp"
+#include "kernels/lazy_sparse.hpp"
+#include "kernels/row_steps.hpp"
+#include "kernels/rule_kernels.hpp"
+#include "kernels/state.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,8 +1,8 @@
 // Work shared between threads.
 #pragma once
 
-#include "floating.hpp"
-#include "order.hpp"
+#include "numerics/float_mode.hpp"
+#include "numerics/order.hpp"
 
 #include <algorithm>
 #include <atomic>

@@ -1,7 +1,7 @@
 // The weights of one output as the kernels hold them, or a gradient by them: products with rows and sums of rows.
 #pragma once
 
-#include "lanes.hpp"
+#include "numerics/simd.hpp"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-// The canonical order of sums and shuffles. gdfast/order.py says it in words.
+// The canonical order of sums and shuffles. gdfast/_numerics/order.py says it in words.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // The rows of X, dense or sparse: their products with weights, and their sums, in the canonical order.
 #pragma once
 
-#include "weights.hpp"
+#include "data/weight_vector.hpp"
 
 #include <algorithm>
 #include <cstdint>
