@@ -119,9 +119,9 @@ def expected():
 def test_the_bits_are_those_of_numpy(isa, python, expected):
     program = """
 import json
-from gdfast._backends import _cpp
+from gdfast._backends import cpp
 from test_instruction_sets import outcomes
-print(json.dumps([_cpp.ISA, _cpp._core.__name__, outcomes("cpp", [1, 2, 3, 4, 5])]))
+print(json.dumps([cpp.ISA, cpp._core.__name__, outcomes("cpp", [1, 2, 3, 4, 5])]))
 """
     used, extension, got = json.loads(python(program, GDFAST_ISA=isa))
     assert (used, extension) == (isa, f"gdfast.{_extension.EXTENSIONS[isa]}")
@@ -142,13 +142,13 @@ def test_what_differs_is_told_apart(expected):
 
 
 def test_the_best_is_taken_by_itself(python):
-    program = "from gdfast._backends import _cpp; print(_cpp.ISA)"
+    program = "from gdfast._backends import cpp; print(cpp.ISA)"
     assert python(program, GDFAST_ISA="") == RUNS[-1]
 
 
 @pytest.mark.parametrize("isa", RUNS)
 def test_the_case_of_the_name_does_not_matter(isa, python):
-    program = "from gdfast._backends import _cpp; print(_cpp.ISA)"
+    program = "from gdfast._backends import cpp; print(cpp.ISA)"
     assert python(program, GDFAST_ISA=isa.upper()) == isa
 
 
