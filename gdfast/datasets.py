@@ -5,6 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Dataset", "load_penguins"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class Dataset(NamedTuple):
     """Rows, targets and the names of the columns.

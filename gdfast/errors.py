@@ -2,6 +2,12 @@
 
 from typing import Any
 
+__all__ = ["BackendError", "DivergenceError"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class BackendError(RuntimeError):
     """A backend was asked for by name, or its instructions by GDFAST_ISA, and they are not available here."""

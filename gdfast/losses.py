@@ -26,6 +26,27 @@ from gdfast._numerics.elementary import (
 )
 from gdfast._validation import check_int, check_number, choose
 
+__all__ = [
+    "EpsilonInsensitive",
+    "HalfSquaredError",
+    "Hinge",
+    "Huber",
+    "Logistic",
+    "Loss",
+    "ModifiedHuber",
+    "Perceptron",
+    "Poisson",
+    "Quantile",
+    "Softmax",
+    "SquaredEpsilonInsensitive",
+    "SquaredError",
+    "SquaredHinge",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 @dataclass_transform(frozen_default=True)
 class Loss(ABC):

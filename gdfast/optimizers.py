@@ -26,6 +26,28 @@ from gdfast._numerics.penalties import least_slope, on_side, shrunk
 from gdfast._validation import check_flag, check_number, choose, record_of, store_checked, unknown
 from gdfast.schedules import Schedule
 
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SparseAdam",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = NDArray[Any]
 Rate = float | str | Schedule
 

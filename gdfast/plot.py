@@ -19,6 +19,13 @@ from gdfast.results import FitResult, MinimizeResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["contour", "descent", "losses", "surface"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], Any]
 Limits = tuple[float, float]

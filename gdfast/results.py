@@ -22,6 +22,13 @@ from gdfast.optimizers import Optimizer
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["FitResult", "History", "MinimizeResult", "load"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 T = TypeVar("T")
 
 StopReason = Literal["epochs", "tol", "patience", "callback", "running", "divergence"]

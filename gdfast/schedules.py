@@ -25,6 +25,26 @@ from gdfast._numerics.elementary import cospi, power, powers, where
 from gdfast._validation import check_int, check_number, choose, store_checked, unknown
 from gdfast.losses import Loss, gradient
 
+__all__ = [
+    "Adaptive",
+    "ClosedLoop",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "OpenLoop",
+    "Optimal",
+    "ReduceOnPlateau",
+    "Schedule",
+    "StepDecay",
+    "Warmup",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = NDArray[Any]
 
 

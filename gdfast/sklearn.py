@@ -57,6 +57,11 @@ except ImportError as error:
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 # Which part of alpha is l1's; None: l1_ratio says it.
 L1_SHARES = {"l2": 0.0, "l1": 1.0, "elasticnet": None}
 
