@@ -1,0 +1,34 @@
+"""The house: files that are too long to be read at once are named, with their reason."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MOST_LINES = 800
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "gdfast").is_dir(), reason="the sources are not beside these tests"
+)
+
+
+@pytest.fixture
+def architecture():
+    return (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_long_files_have_a_reason(architecture):
+    _, _, reasons = architecture.partition("## Long files")
+    long = [
+        f"`{path.relative_to(ROOT)}`"
+        for path in [*(ROOT / "gdfast").rglob("*.py"), *(ROOT / "csrc").rglob("*.?pp")]
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+    ]
+    assert [name for name in long if name not in reasons] == []
+    assert reasons.count("- `") == len(long)
+
+
+@pytest.mark.parametrize("folder", ["gdfast", "csrc"])
+def test_rooms_are_on_the_plan(architecture, folder):
+    rooms = {path.name for path in (ROOT / folder).iterdir() if path.is_dir()}
+    assert [room for room in rooms - {"__pycache__"} if f"{room}/" not in architecture] == []
