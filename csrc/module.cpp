@@ -123,7 +123,7 @@ private:
     PyThreadState *state_;
 };
 
-// What the kernels were compiled by.
+// The compiler of the kernels.
 constexpr const char *build =
 #if defined(__clang__)
     "clang " __clang_version__
@@ -132,7 +132,7 @@ constexpr const char *build =
 #endif
     ;
 
-// Which of the extensions this processor runs.
+// The extensions that this processor runs.
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> sets{"baseline"};
 #if defined(__x86_64__)
@@ -390,7 +390,7 @@ void predict_arrays(const Arrays &X, const Array<T> &params, Array<T> out, index
     Loops<std::decay_t<decltype(matrix)>>::predict(matrix, outputs, w, p, threads);
 }
 
-// What is no such array is no `Csr` as it stands, either.
+// Arrays of other dtypes make no `Csr` as they stand.
 bool is_canonical_object(const py::object &, const py::object &, const py::object &, index, index) { return false; }
 
 template <class T, class Start>

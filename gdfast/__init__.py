@@ -76,7 +76,7 @@ __all__ = [
     "show_config",
 ]
 
-# What not every program needs is imported when it is first asked for: name -> the module that it is, or is in.
+# Names that are imported when they are first asked for, as not every program needs them: name -> its module.
 _LATER = {
     "Comparison": "_training.compare",
     "Stepper": "_training.stepper",

@@ -17,7 +17,7 @@ def table(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def markdown(rows: Sequence[Sequence[Any]]) -> str:
-    """The same as a table of Markdown."""
+    """The rows as a table of Markdown."""
     head, *body = [[_shown(cell) for cell in cells] for cells in rows]
     rule = ["---" if isinstance(cell, str) else "--:" for cell in rows[-1]]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *body])

@@ -12,7 +12,7 @@ import pytest
 
 from gdfast import _backends
 
-# The same examples on every run; `pytest --hypothesis-profile=search` looks for new ones.
+# Examples do not change between runs; `pytest --hypothesis-profile=search` looks for new ones.
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")

@@ -58,7 +58,7 @@ def read_only(X):
     return X
 
 
-# How X may be given, and what tells that it is.
+# Layouts in which X may be given, and how to tell that it has them.
 LAYOUTS = {
     "C": (np.ascontiguousarray, lambda X: X.flags.c_contiguous),
     "F": (np.asfortranarray, lambda X: X.flags.f_contiguous),
@@ -358,7 +358,7 @@ def test_every_optimizer_with_every_schedule_in_every_mode(optimizer, dtype):
         for_all(4, records(optimizer, rate), check)
 
 
-# What once told the backends apart.
+# Problems that once told the backends apart.
 FOUND = {
     "one row is a full batch": {
         "X": [[1.0]],

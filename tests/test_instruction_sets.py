@@ -17,7 +17,7 @@ RUNS = [isa for isa in _extension.built() if isa in _core.instruction_sets()]
 FEATURES = [1, 2, 7, 8, 9, 17, 24, 33, 70]
 ROWS = 4 * GROUP + 3
 BY_ROW = {"batch_size": 1, "epochs": 2}
-# How y is drawn, and the options.
+# The way in which y is drawn, and the options.
 CASES = {
     "row by row": ("numbers", BY_ROW),
     "in the order of the rows": ("numbers", {**BY_ROW, "shuffle": False}),
@@ -152,7 +152,7 @@ def test_the_case_of_the_name_does_not_matter(isa, python):
     assert python(program, GDFAST_ISA=isa.upper()) == isa
 
 
-# What is not there: a name that no processor has, and an instruction set that this one lacks.
+# Not there: a name that no processor has, and an instruction set that this one lacks.
 UNKNOWN = {
     "sse9": "",
     "avx512": "from gdfast import _core; _core.instruction_sets = lambda: ['baseline']\n",

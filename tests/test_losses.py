@@ -262,7 +262,7 @@ def test_the_derivative_near_a_prediction_that_is_known():
     assert big == loss.gradient(1e3, 1.0)
 
 
-# Those whose formula rounds once more before it multiplies.
+# Losses whose formula rounds once more before it multiplies.
 FLOAT32_ULPS = {"huber": 3, "squared_epsilon_insensitive": 3}
 
 

@@ -189,7 +189,7 @@ def test_a_schedule_hears_f_after_each_step(backend):
     assert r.path[:, 0].tolist() == path
 
 
-# The same bits
+# Equal bits
 
 RECORDS = [
     *(optimizers.find(name, RATES.get(name, 0.01)) for name in optimizers.TABLE),
@@ -295,7 +295,7 @@ def test_the_backend_is_that_of_the_variable(monkeypatch):
     assert gd.minimize(jit_bowl, [2.0, 1.0], jac=jit_bowl_der, lr=0.1).backend == "numba"
 
 
-# What is returned
+# The result
 
 
 @pytest.mark.parametrize("jac", [True, himmelblau_der, None], ids=["pair", "jac", "numerical"])

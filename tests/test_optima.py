@@ -385,7 +385,7 @@ def test_a_weight_is_that_many_rows(name, penalty):
     np.testing.assert_allclose(weighted.history.loss, repeated.history.loss, rtol=1e-12)
 
 
-# What makes rows nasty: (X, random) -> X.
+# Troubles of rows: (X, random) -> X.
 TROUBLES = [
     lambda X, random: X,
     lambda X, random: X * 10.0 ** random.uniform(-3, 3, X.shape[1]),

@@ -221,7 +221,7 @@ def test_orders_of_rows(backend, problem):
     assert not np.array_equal(again.coef, second)
 
 
-# What makes data nasty: (X, y, random) -> (X, y).
+# Troubles of data: (X, y, random) -> (X, y).
 TROUBLES = {
     "scales": lambda X, y, random: (X * 10.0 ** random.integers(-4, 5, X.shape[1]), y),
     "an outlier": lambda X, y, random: (np.vstack([X, 1e4 * X[:1]]), np.append(y, y[0])),

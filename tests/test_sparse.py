@@ -677,7 +677,7 @@ def test_predictions_are_products():
         r.predict(X[:, :36])
 
 
-# What index arrays must not say, and what the error says.
+# Index arrays that are wrong, and the words of the error.
 BROKEN = {
     "indices[4] is 37": lambda X: X.indices.__setitem__(4, 37),
     "indices[4] is -1": lambda X: X.indices.__setitem__(4, -1),
@@ -710,7 +710,7 @@ def test_broken_index_arrays_are_refused(words):
         gd.fit(X, y, lr=0.01, epochs=1, validation=(broken, y), backend=FASTEST)
 
 
-# What may be done to sound arrays, at a place drawn at random.
+# Changes to sound arrays, at a place drawn at random.
 CHANGES = {
     "nothing": lambda data, indices, indptr, k: None,
     "nan": lambda data, indices, indptr, k: data.__setitem__(k % len(data), np.nan),

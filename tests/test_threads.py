@@ -19,7 +19,7 @@ lists_tasks = pytest.mark.skipif(
     not TASKS.is_dir(), reason="this system does not list the threads of a process"
 )
 
-# What the programs below begin with: a fit that is worth several threads, and its digest on one.
+# The beginning of the programs below: a fit that is worth several threads, and its digest on one.
 START = """
 import os, signal, threading, time, warnings
 import numpy as np

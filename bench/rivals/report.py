@@ -37,7 +37,7 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 MARKS = "<!-- {0} -->\n", "\n<!-- end of {0} -->"
 PRICE, SPEEDUP = 0.05, 1.8  # targets that the pictures show, too
-# What is asked of a backend on its worst line: so many times as fast as another, on the lines of this name.
+# The target of a backend on its worst line: so many times as fast as another, on the lines of this name.
 BACKEND_TARGETS = [
     ("numba as fast as cpp", "numba", "cpp", 0.8, ""),
     ("numpy as fast as the Python loop", "numpy", "Python loop", 5, "per sample"),

@@ -16,8 +16,8 @@ class Training(NamedTuple):
     """The same work by a rival."""
 
     run: Callable[[int], Any]  # so many epochs, from the start
-    # How far a weight may be from gdfast's, relative to the largest; None where the rows come in another order: then
-    # the objective must be as low as gdfast's, but for `rivals.__main__.SLACK`.
+    # The distance that a weight may have from gdfast's, relative to the largest; None where the rows come in another
+    # order: then the objective must be as low as gdfast's, but for `rivals.__main__.SLACK`.
     within: float | None = 1e-6
     model: Callable[[Any], Model] = lambda result: result  # of what `run` returns
 

@@ -42,7 +42,7 @@ public:
         return std::clamp(16 * 1024 / (d * index(sizeof(T))) / group * group, group, most);
     }
 
-    // How many rows behind those in turn are known, to be fetched.
+    // The number of rows behind those in turn that are known, to be fetched.
     index ahead() const { return fetched_ahead<T>(d); }
 
     // Rows first, ..., first + count - 1.

@@ -7,7 +7,7 @@
 
 namespace gdfast {
 
-// Who goes through them in turn looks up each row once, in the matrix too.
+// A window over the rows in the order of their visits, so that each row's number and address are looked up once.
 template <class Matrix>
 class Upcoming {
 public:

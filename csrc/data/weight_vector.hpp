@@ -7,11 +7,11 @@
 
 namespace gdfast {
 
-// How many rows go side by side, and how many pairs they make.
+// The number of rows that go side by side, and of the pairs that they make.
 constexpr index group = 4;
 constexpr index pairs = group * (group - 1) / 2;
 
-// Which of them rows j < i are: 1 and 0, 2 and 0, 2 and 1, 3 and 0, ...
+// The place of the pair of rows j < i among the pairs: 1 and 0, 2 and 0, 2 and 1, 3 and 0, ...
 template <index i, index j>
 constexpr index pair = i * (i - 1) / 2 + j;
 

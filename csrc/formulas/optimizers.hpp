@@ -13,7 +13,7 @@
 
 namespace gdfast {
 
-// How many numbers a step has at most.
+// The most numbers that a step has.
 constexpr index step_numbers = 5;
 
 // The gradient with that of the weight decay.

@@ -74,7 +74,7 @@ void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
     tree(sums, parts, padded.size());
 }
 
-// How many numbers `sum_gradients` needs for so many rows.
+// The numbers that `sum_gradients` has to have room for, by the count of rows.
 template <class Matrix>
 std::size_t room_for_sums(index count, const Shape &padded) {
     return static_cast<std::size_t>(((count - 1) / Matrix::block + 1) * padded.size());

@@ -1,4 +1,4 @@
-// What the bindings call. kernels.cpp has it for both dtypes, and for dense and sparse rows.
+// The functions that the bindings call. kernels.cpp has them for both dtypes, and for dense and sparse rows.
 #pragma once
 
 #include "data/matrices.hpp"
@@ -15,7 +15,7 @@ namespace gdfast {
 
 template <class T>
 struct Formulas {
-    // Those of a name; the fields are the numbers of the Python record.
+    // The kernels of the formula with this name; the fields are the numbers of the Python record.
     static std::unique_ptr<LossKernels<T>> loss(const std::string &name, const std::vector<double> &fields);
     static std::unique_ptr<RuleKernels<T>> rule(const std::string &name, const std::vector<double> &fields);
 

@@ -171,7 +171,7 @@ private:
         });
     }
 
-    // What the penalties of a step do to all weights is put off; returns by how much those that are up to date shrink.
+    // Puts off the penalties of a step for all weights; returns by how much weights that are up to date shrink.
     T behind_by(T rate) {
         if (penalty_.l1 == 0 && penalty_.l2 == 0) {
             return 0;

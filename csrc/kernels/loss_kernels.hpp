@@ -23,7 +23,8 @@ struct InGroups {
     bool fit_intercept;
 };
 
-// What rows j < i of a group change the prediction of row i by, for each derivative of their losses.
+// h[i][j] = a[j] (x_i . x_j + 1): by how much the step of row j < i changes the prediction of row i, in units of the
+// derivative of row j's loss.
 template <class T>
 void times_rates(T (&h)[pairs], const T *a, bool fit_intercept) {
     const T one_or_none = fit_intercept ? T(1) : T(0);
@@ -54,7 +55,7 @@ public:
     // The loss of a row and its derivatives d, (outputs,), without the weight of the row.
     virtual T of_row(const T *p, const T *y, T *d, index outputs) const = 0;
 
-    // What `of_row_near` is to know of the predictions of a row.
+    // The quantities by which `of_row_near` finds derivatives at predictions near these.
     virtual void anchors(const T *p, const T *y, double *e, index outputs) const = 0;
 
     // `of_row`, where the predictions were others, with these anchors, before these changes.

@@ -1,4 +1,4 @@
-// What a run of the training loop reads and writes.
+// The data, options and state of a run of the training loop, and its log.
 #pragma once
 
 #include "data/matrices.hpp"
@@ -13,7 +13,7 @@
 
 namespace gdfast {
 
-// What belongs to the rows beside X.
+// The targets and the weights of the rows.
 template <class T>
 struct Targets {
     const T *y; // (n, width)

@@ -1,4 +1,4 @@
-// What formulas use beside + - * / and sqrt. gdfast/_numerics/elementary.py has the same.
+// The functions that formulas use beside + - * / and sqrt. gdfast/_numerics/elementary.py has them in Python.
 #pragma once
 
 #include <cstdint>

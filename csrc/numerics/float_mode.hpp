@@ -21,8 +21,8 @@ namespace gdfast {
 
 static_assert(FLT_EVAL_METHOD == 0, "float and double must be computed in their own precision");
 
-// How this thread rounds and whether it keeps denormals. Another library in the process may have switched to flushing
-// them to zero.
+// The rounding mode of this thread, and whether it keeps denormals: another library in the process may have switched to
+// flushing them to zero.
 namespace float_mode {
 #if defined(__SSE2__) || defined(_M_X64)
 constexpr std::uint64_t standard = 0x1F80;

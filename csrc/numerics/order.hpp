@@ -122,7 +122,7 @@ private:
         unsigned right_bits;
         index rows;
 
-        // Whose high bits are scrambled.
+        // A multiplicative hash; only the high bits of the result are well mixed.
         static std::uint32_t scramble(std::uint32_t z) {
             z *= 0x7FEB352Du;
             return (z ^ (z >> 15)) * 0x846CA68Bu;

@@ -25,7 +25,7 @@ constexpr index vector_bytes = 16;
 template <class T>
 constexpr index width = vector_bytes / index(sizeof(T)) < lanes ? vector_bytes / index(sizeof(T)) : lanes;
 
-// How many vectors hold the lanes.
+// The number of vectors that hold the lanes.
 template <class T>
 constexpr index vectors = lanes / width<T>;
 
@@ -99,7 +99,7 @@ inline void prefetch(const T *x) {
     asm volatile("" ::); // otherwise a function of nothing but prefetches is taken for one without effects
 }
 
-// How many numbers a line of the cache holds.
+// The number of elements in a line of the cache.
 template <class T>
 constexpr index line = 64 / index(sizeof(T));
 
@@ -113,7 +113,7 @@ inline void prefetch_run(const T *x, index count) {
     }
 }
 
-// So many features, made up to whole groups of lanes.
+// The number of features, rounded up to whole groups of lanes.
 inline index whole_groups(index features) { return (features + lanes - 1) / lanes * lanes; }
 
 // The features of a row in groups of `lanes`, the last of which may have fewer.
@@ -184,7 +184,7 @@ inline void sum_within(Vector<T> *a) {
     }
 }
 
-// The same for `count` vectors of such 16 bytes, until each number is the sum of all lanes.
+// Sums pairs of neighbouring 16 bytes in `count` vectors, until each number is the sum of all lanes.
 template <class T, index count, index n = 16 / index(sizeof(T))>
 inline void sum_between(Vector<T> *a) {
     if constexpr (n < lanes) {

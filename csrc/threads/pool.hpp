@@ -21,7 +21,7 @@
 
 namespace gdfast {
 
-// What a pool needs of the system and the processor. Windows has neither forks nor signals sent to a process.
+// The calls of the system and the processor that a pool needs. Windows has neither forks nor signals sent to a process.
 namespace process {
 #if defined(_WIN32)
 inline int id() { return 0; }
@@ -123,7 +123,7 @@ private:
 // nobody.
 class Pool {
 public:
-    // That of this process: a fork leaves its parent's threads behind, and the mutex in any state.
+    // The pool of this process: a fork leaves its parent's threads behind, and the mutex in any state.
     static Pool &here() {
         static std::atomic<Pool *> latest{nullptr};
         Pool *pool = latest;

@@ -19,7 +19,7 @@ from gdfast.optimizers import Rule
 
 
 class Backend(Protocol):
-    """What a backend's module offers."""
+    """The functions that a backend's module offers."""
 
     NAME: str
 
@@ -138,7 +138,7 @@ def is_jitted(function: Any) -> bool:
 
 
 def default_threads() -> int:
-    """How many threads a fit may use that is not told."""
+    """The number of threads that a fit may use where none is given."""
     return threads_and_source()[0]
 
 

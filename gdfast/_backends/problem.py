@@ -1,4 +1,4 @@
-"""What a backend is given and what it fills in: the only things that pass between `fit` and a backend."""
+"""The records that pass between `fit` and a backend: what it is given and what it fills in."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
 
     @property
     def batch_threads(self) -> int:
-        """How many of the threads a batch is worth. It must start at the border of a block to be shared."""
+        """The number of threads that a batch is worth. It must start at the border of a block to be shared."""
         if self.full_batch or self.batch_size % order.BLOCK == 0:
             return useful_threads(self.threads, self.batch_size, self.rows.X.shape[1], self.outputs)
         return 1
@@ -110,7 +110,7 @@ def longest_period(features: int) -> int:
 
 @dataclass
 class State:
-    """What a fit carries from epoch to epoch."""
+    """The state that a fit carries from epoch to epoch."""
 
     params: Array  # (size,): of each output the weights, then the intercept
     slots: Array  # (states, size)
@@ -140,7 +140,7 @@ def fresh_slots(rule: Rule, size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def useful_threads(threads: int, rows: int, features: int, outputs: int) -> int:
-    """How many threads to use for this many rows at once: small work stays on one.
+    """The number of threads to use for this many rows at once: small work stays on one.
 
     Measured by steps of full batches, 20 and 100 features: the C++ backend is 1.6 times as fast on two idle processors
     as on one with a sixth of this work, 1.8 times from a third on. numba's, which leaves compiled code for each step

@@ -177,7 +177,7 @@ class FullBatch(Numpy):
 
 
 def whole_batches(size: int) -> int:
-    """How many rows to take at once: batches of at least a block in all."""
+    """The number of rows to take at once: whole batches, together at least a block."""
     return size * -(-order.BLOCK // size)
 
 

@@ -159,5 +159,5 @@ class _Pool:
 
 @cache
 def _pool(process: int) -> _Pool:  # noqa: ARG001
-    """That of a process: a fork leaves its parent's threads behind, and the locks in any state."""
+    """The pool of a process: a fork leaves its parent's threads behind, and the locks in any state."""
     return _Pool()

@@ -31,7 +31,7 @@ class Work(NamedTuple):
 
 
 class Turns(NamedTuple, Generic[R]):
-    """What a competitor did in a race."""
+    """The times and results of a competitor in a race."""
 
     seconds: list[float]  # of a call, by rounds
     results: list[R]  # of the first call and of the last in each round
@@ -94,7 +94,7 @@ def _maxima(part: Array, times: int) -> None:
 def reader(
     size: int, threads: int, read: Callable[[Array, int], Any] = _maxima
 ) -> tuple[Callable[[], object], int]:
-    """What reads a working set of so many bytes, over and over, by so many threads; and the bytes that a call reads.
+    """A function that reads a working set over and over, and the number of bytes that a call of it reads.
 
     `read(part, times)` reads an array so many times, without the GIL.
     """

@@ -32,7 +32,7 @@ def show_config() -> str:
 
 
 def config() -> dict[str, Any]:
-    """The same by name; ``backends`` is a mapping."""
+    """The configuration by name; ``backends`` is a mapping."""
     from importlib import metadata  # slow to import, and seldom asked for
 
     versions = {}

@@ -1,4 +1,4 @@
-"""What `gdfast demo` computes and draws: one data set, every mode, every backend."""
+"""The fits and the picture of `gdfast demo`: one data set, every mode, every backend."""
 
 import time
 from collections.abc import Iterator

@@ -21,7 +21,7 @@ DEFAULTS = {name: argument.default for name, argument in inspect.signature(fit).
 
 
 def typed(read: Callable[[str], T]) -> Callable[[str], T]:
-    """The same for argparse, which shows the message of one kind of error only."""
+    """A reader of an option for argparse, which shows the message of one kind of error only."""
 
     def typed_read(text: str) -> T:
         try:

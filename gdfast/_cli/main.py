@@ -242,7 +242,7 @@ def _rounds(args: argparse.Namespace, label: str) -> Iterable[int]:
 
 
 def _figure(path: Path | None) -> "Figure | None":
-    """What to draw on, if a picture is asked for; before the work, so that it does not end without matplotlib."""
+    """A figure, if a picture is asked for; made before the work, so that it does not end without matplotlib."""
     if path is None:
         return None
     try:
@@ -278,7 +278,7 @@ def _print_json(values: dict[str, Any]) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not know."""
+    """A value with null for NaN and infinity, which JSON does not know."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

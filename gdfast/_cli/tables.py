@@ -16,7 +16,7 @@ from gdfast._validation import unknown
 
 
 class Data(NamedTuple):
-    """What a fit takes."""
+    """The rows of a table as a fit takes them."""
 
     X: Any  # a pyarrow.Table: a fit finds the features' names there
     y: Array

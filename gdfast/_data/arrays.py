@@ -21,6 +21,7 @@ from gdfast._numerics import order
 from gdfast._typing import Array
 from gdfast._validation import type_name
 
+# A weight of 1 in each dtype, for rows that all weigh alike.
 _ALIKE = {dtype: read_only(np.ones(1), dtype) for dtype in FLOATS}
 
 
@@ -172,7 +173,7 @@ def check_finite(
 
 
 def as_floats(values: Any, name: str) -> Array:
-    """What is given, as an array in float32 or float64."""
+    """The given values as an array in float32 or float64."""
     if type(values) is np.ndarray and values.dtype in FLOATS:
         return values
     check_dense(values, name)

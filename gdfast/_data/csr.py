@@ -11,7 +11,7 @@ from gdfast._data.dtypes import float_dtype, read_only
 from gdfast._numerics import order
 from gdfast._typing import Array
 
-# What is worked on at once: temporaries stay in the cache, whatever the size of the matrix.
+# Rows and entries that are worked on at once: temporaries stay in the cache, whatever the size of the matrix.
 _ROWS = 1 << 12
 _ENTRIES = 1 << 16
 _MOST_COLUMNS = 2**31 - 1
@@ -37,11 +37,11 @@ class Csr(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """That of the data."""
+        """The dtype of the stored values."""
         return self.data.dtype
 
     def astype(self, dtype: np.dtype[Any]) -> "Csr":
-        """The same rows in this dtype; itself where it has it already."""
+        """The rows in another dtype; the matrix itself where it has that dtype already."""
         if self.dtype == dtype:
             return self
         return self._replace(data=read_only(self.data.astype(dtype)))
@@ -184,7 +184,7 @@ def moments(
         return sums
 
     mean: Array = column_sums(lambda u, _: u) / total
-    # What rounding left out: the mean of a constant column is its value.
+    # The remainder that rounding left out: the mean of a constant column is its value.
     mean += (column_sums(lambda u, j: u - mean[j]) - absent * mean) / total
     square = column_sums(lambda u, j: (u - mean[j]) * (u - mean[j])) + absent * (mean * mean)
     deviation = np.sqrt(square / total)
@@ -309,7 +309,7 @@ def _check_other_format(X: Any, name: str) -> None:
 
 
 def _check_compressed(X: Any, name: str, major: str, n: int, minor: str, d: int) -> None:
-    """That no index of CSR's three arrays, or of CSC's or BSR's, leads outside."""
+    """Raise unless all indices of CSR's three arrays, or of CSC's or BSR's, lead inside."""
     indptr = _integers(X.indptr, f"{name}.indptr")
     indices = _integers(X.indices, f"{name}.indices")
     if X.format != "bsr" and X.data.ndim != 1:

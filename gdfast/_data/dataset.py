@@ -24,7 +24,7 @@ class Dataset(NamedTuple):
         yield self
 
     def without_targets(self) -> "Dataset":
-        """The same rows, with a single target of 0."""
+        """The rows with a single target of 0."""
         return self._replace(y=read_only(np.zeros((len(self.y), 1), self.y.dtype)))
 
     def owned(self) -> "Dataset":

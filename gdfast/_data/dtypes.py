@@ -7,9 +7,9 @@ import numpy as np
 
 from gdfast._typing import Array
 
-# What numbers are computed in, and a weight of 1 in each: that of rows which all weigh the same.
+# The dtypes that kernels compute in.
 FLOATS = np.dtype(np.float64), np.dtype(np.float32)
-# So many numbers are looked at sooner by Python than by NumPy.
+# Up to this size a loop in Python is faster than a call of NumPy.
 FEW = 16
 MISSING = "is missing: remove the row or fill the value in"
 

@@ -129,7 +129,7 @@ class Labels:
         self.seen = union
 
     def coding(self) -> Coding:
-        """How the targets of all blocks are given."""
+        """The coding of the targets of all blocks."""
         if self.seen is None:
             return Coding(self.loss, (*self.columns, 1)[0], not self.columns, None)
         return self.coding_of(self.seen)
@@ -202,7 +202,7 @@ class Stream:
         return stream
 
     def without_targets(self) -> Self:
-        """The same rows, with a single target of 0."""
+        """The rows with a single target of 0."""
         counts = None if self.counts is None else self.counts.without_targets()
         return replace(self, y=self.y[:, :1], untargeted=True, counts=counts)
 

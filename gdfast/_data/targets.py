@@ -34,7 +34,7 @@ TYPES = {
 
 
 class Coding(NamedTuple):
-    """How a loss's targets were given: how many there are, and which classes they name."""
+    """The form in which the targets of a loss were given: their number, and the classes that they name."""
 
     loss: Loss
     outputs: int
@@ -79,7 +79,7 @@ def check_numbers(a: Array, name: str) -> None:
 
 
 def coding(y: Any, loss: Loss, rows: int, dtype: np.dtype[Any]) -> tuple[Coding, Array]:
-    """How y is given: its columns and, for a loss that needs them, its classes; and y as `Coding.encode` makes it."""
+    """The form in which y is given, its columns and for some losses its classes; and y as `Coding.encode` makes it."""
     if loss.targets in ("numbers", "counts"):
         a, single = _as_columns(y, "y", rows, dtype, "X")
         targets = Coding(loss, a.shape[1], single, None)

@@ -1,4 +1,4 @@
-"""What formulas use beside + - * / and sqrt: on arrays here, on scalars in numba (gdfast/_backends/numba)."""
+"""The functions that formulas use beside + - * / and sqrt: on arrays here, on scalars in gdfast/_backends/numba."""
 
 import math
 from typing import Any
@@ -211,7 +211,7 @@ def log_of(k: Any, f: Any, rest: Any) -> Any:
     return k * LN2_HEAD - ((half - small) - f)
 
 
-# What follows takes arrays and is used by Python alone.
+# The functions below take arrays and are used by Python alone.
 _COS = tuple((-1) ** k / math.factorial(2 * k) for k in range(8, 0, -1))
 _SIN = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, 0, -1))
 

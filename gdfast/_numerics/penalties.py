@@ -25,7 +25,7 @@ from gdfast._numerics.elementary import like, where
 
 
 class Penalty(NamedTuple):
-    """What is added to the mean loss."""
+    """The penalty that is added to the mean loss."""
 
     l1: float
     l2: float

@@ -59,7 +59,7 @@ class Function:
 
     @property
     def calls(self) -> int:
-        """How often fun was called."""
+        """The number of calls of fun."""
         return self.gradients + self.differences
 
     def _gradient(self, gradient: Any, name: str) -> Array:

@@ -300,7 +300,7 @@ def _length(v: Array) -> Any:
 
 
 def _advice(record: Optimizer, stable: float | None, rate: float) -> str:
-    """Which rate may work, where this one did not."""
+    """The rates that may work where this one did not."""
     if record.stability is None:
         return stable_rates.smaller(record, rate)
     if stable is None:

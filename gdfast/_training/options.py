@@ -17,7 +17,7 @@ from gdfast.results import FitResult
 
 
 class Options(NamedTuple):
-    """How to train: the arguments of `fit` that are not data."""
+    """The arguments of `fit` that are not data."""
 
     loss: Loss
     optimizer: Optimizer

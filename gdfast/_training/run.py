@@ -440,7 +440,7 @@ class Run:
         )
 
     def advice(self) -> str:
-        """Which rate works for these data, and whether the scales of the features are in the way."""
+        """The rate that works for these data, and whether the scales of the features are in the way."""
         return self._advice(self._stable_rate())
 
     def _stable_rate(self) -> stable_rates.Stable | None:
@@ -477,7 +477,7 @@ class Run:
 
 @contextmanager
 def _bar(epochs: int) -> Iterator[Callable[[float], None]]:
-    """What shows an epoch's loss as it is done: a bar of tqdm."""
+    """A bar of tqdm; the function that is yielded shows an epoch's loss on it."""
     try:
         from tqdm.auto import tqdm
     except ImportError as error:

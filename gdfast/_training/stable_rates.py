@@ -19,7 +19,7 @@ from gdfast.schedules import Constant, InverseScaling
 
 
 def smaller(optimizer: Optimizer, highest: float) -> str:
-    """What to say of a rate that was too large, where no curvature tells the limit."""
+    """Advice on a rate that was too large, where no curvature tells the limit."""
     default = type(optimizer)().lr
     assert isinstance(default, float)
     rate = min(highest / 10, default)
@@ -163,7 +163,7 @@ def stable(backend: Backend, problem: Problem, stability: Stability) -> Stable |
 
 @np.errstate(all="ignore")
 def _extent(backend: Backend, problem: Problem, settled: float) -> float:
-    """How far the rows that make a step reach, of which those that weigh nothing are none.
+    """The bound on the curvature that the rows of a step contribute; rows of weight 0 are ignored.
 
     The largest eigenvalue of the mean of x x', or where batches are smaller, of a single row's, which bounds theirs. A
     loss without a bound of its curvature has the largest squared norm of a row; where the steps are of single rows and

@@ -114,7 +114,7 @@ class Stepper:
 
     @property
     def params(self) -> Array | Sequence[Array]:
-        """What is trained: the arrays that were given."""
+        """The arrays that are trained, as they were given."""
         return self._params
 
     @property
@@ -185,7 +185,7 @@ class Stepper:
 
 
 def _checked(name: str, array: Any) -> Array:
-    """What can be updated in place."""
+    """The given array, if it can be updated in place."""
     if isinstance(array, np.matrix | np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a {type(array).__name__}: pass a plain array, such as numpy.array({name})"

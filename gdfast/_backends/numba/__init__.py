@@ -30,7 +30,7 @@ _descend = compiled(loops.descend)
 
 
 def _descend_freely(kernels, rows, loss, rule, penalty, *rest):
-    """The same without penalties: what only they need is not compiled."""
+    """`_descend` without penalties, so that the code which only they need is not compiled."""
     rule = Plain() if optimizers.plain(rule) else rule
     return _descend(kernels, rows, loss, rule, None, *rest)
 
@@ -56,7 +56,7 @@ def _sum_losses(loss, p, y, weights, room, sums):
 
 @compiled
 def _sum_joint_losses(loss, p, y, weights, c, sums):
-    """The same for a loss that is no sum over the outputs; c is room for its derivatives."""
+    """Block sums of a loss that is no sum over the outputs; c is room for its derivatives."""
     last, last_weight = len(p) - 1, len(weights) - 1
     for i in range(len(y)):
         lost = losses.of_row(loss, p[min(i, last)], y[i], c)

@@ -1,4 +1,4 @@
-"""How numba compiles: with a cache on disk, and with formulas chosen by the type of a record.
+"""Compilation by numba, with a cache on disk, and with formulas chosen by the type of a record.
 
 A record's type selects its formula at compile time, by `numba.extending.overload`: unlike jitted functions passed as
 arguments, that is cached on disk. The cache is keyed by a fingerprint of the package, because numba itself looks at

@@ -120,7 +120,7 @@ class Emitter:
         builder.position_at_end(after)
 
     def as_it_is(self) -> Any:
-        """What tells LLVM to neither unroll a loop nor make vectors of its numbers: a node that begins with itself."""
+        """The node, which begins with itself, that tells LLVM to neither unroll nor vectorise a loop."""
         module = self.builder.module
         off = ir.Constant(ir.IntType(1), 0)
         hints = [

@@ -28,7 +28,7 @@ def _find_values(kernels, rows, loss, first, end):
 
 
 def find_losses(kernels, rows, loss, first, end):
-    """The same, and their derivatives, times the weights."""
+    """The losses of the rows at visits first, ..., end - 1, and their derivatives, both times the weights."""
     find_values(kernels, rows, loss, first, end)
     p, c, targets, weights = kernels.p, kernels.c, kernels.targets, kernels.weights
     for o in range(len(c)):
@@ -83,7 +83,7 @@ def is_joint(loss):
 
 
 def find_derivatives(kernels, rows, loss, r, i):
-    """Those of the loss of row i by its predictions, which stand at r, times its weight."""
+    """Derivatives of the loss of row i by its predictions, which stand at r, times its weight."""
     for o in range(len(kernels.p)):
         c = losses.gradient(loss, kernels.p[o, r], rows.y[i, o])
         kernels.c[o, r] = weight_of(rows, i) * c

@@ -207,14 +207,14 @@ def by_groups(
 
 @register_jitable(**INLINED)
 def start_of_row(loss, b, y):
-    """What a row's product is added to, and the target of the sum: of residuals, none."""
+    """The start of a row's prediction, to which its product is added, and its target; of residuals, no target."""
     residuals = losses.linear(loss) > 0
     return (b - y if residuals else b), (elementary.like(y, 0.0) if residuals else y)
 
 
 @register_jitable(**INLINED)
 def step_of_row(loss, anchor, change, p, y):
-    """What a step goes by: the derivative of the loss, or the residual."""
+    """The derivative of the loss, or the residual, by which a step goes."""
     return p if losses.linear(loss) > 0 else losses.gradient_near(loss, anchor, change, p, y)
 
 

@@ -35,7 +35,7 @@ def predictions(X: Any, outputs: int, params: Array, scale: Any = 1) -> Array:
 def derivatives(
     rows: Dataset, loss: Any, outputs: int, params: Array, scale: Any, row_losses: Array
 ) -> Array:
-    """Those of each row's loss by its predictions, times its weight, (outputs, n); and the losses."""
+    """Derivatives of each row's loss by its predictions, times its weight, (outputs, n); and the losses."""
     p = predictions(rows.X, outputs, params, scale)
     c = np.empty_like(p)
     row_losses[:] = rows.weights * losses.of_row(loss, p, rows.y.T, c)

@@ -84,14 +84,14 @@ def together(loss: Any, products: Array, b: Array, y: Array, h: Any) -> tuple[Ar
 
 
 def apart(loss: Any, products: Array, b: Array, y: Any, h: Any) -> tuple[Array, Array]:
-    """The same for a loss that is a sum over the outputs; if it is linear, residuals for both."""
+    """Steps of a group for a loss that is a sum over the outputs; if its slope is linear, by residuals."""
     found = [one(loss, *each, h) for each in zip(scalars(products.T), scalars(b), y, strict=True)]
     p, steps = np.array(found, products.dtype).transpose(1, 2, 0)
     return p, steps
 
 
 def one(loss: Any, products: Any, b: Any, y: Any, h: Any) -> tuple[list[Any], list[Any]]:
-    """The same for one output."""
+    """Steps of a group for one output."""
     p: list[Any] = []
     if losses.linear(loss):
         for product, target, factors in zip(products, y, h, strict=True):
