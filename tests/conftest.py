@@ -1,5 +1,6 @@
 """What all tests share: the backends, Python in a process of its own, and repeatable examples."""
 
+import importlib.util
 import os
 import platform
 import subprocess
@@ -10,7 +11,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from gdfast import _backends
+_PACKAGE = Path(importlib.util.find_spec("gdfast").origin).parent
+if _PACKAGE.parent == Path(__file__).parents[1] and not any(_PACKAGE.glob("_core.*.*")):
+    pytest.exit(
+        "these tests would run the sources in this folder, without the C++ extension: install gdfast, "
+        "`pip install '.[test]'`, and run `pytest`, not `python -m pytest`",
+        returncode=4,
+    )
+
+from gdfast import _backends  # noqa: E402  # the right one
 
 # Examples do not change between runs; `pytest --hypothesis-profile=search` looks for new ones.
 hypothesis.settings.register_profile("search", deadline=None)

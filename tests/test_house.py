@@ -1,5 +1,7 @@
 """The house: files that are too long to be read at once are named, with their reason."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,10 @@ def test_long_files_have_a_reason(architecture):
 def test_rooms_are_on_the_plan(architecture, folder):
     rooms = {path.name for path in (ROOT / folder).iterdir() if path.is_dir()}
     assert [room for room in rooms - {"__pycache__"} if f"{room}/" not in architecture] == []
+
+
+def test_the_sources_are_not_tested_in_place_of_an_installed_copy():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/test_house.py"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 4
+    assert "run `pytest`, not `python -m pytest`" in done.stdout + done.stderr
