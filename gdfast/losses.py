@@ -609,7 +609,7 @@ def gradient(self: Any, p: Any, y: Any) -> Any:
 
 
 def anchor(self: Any, p: Any, y: Any) -> Any:
-    """What `gradient_near` wants to know of a prediction p."""
+    """The quantity by which `gradient_near` finds the derivative at predictions near p."""
     wanted = getattr(self, "anchor", None)
     return no_anchor(self, p, y) if wanted is None else wanted(p, y)
 
@@ -628,7 +628,7 @@ def gradient_near(self: Any, anchor: Any, change: Any, p: Any, y: Any) -> Any:
 
 
 def gradient_anywhere(self: Any, anchor: Any, change: Any, p: Any, y: Any) -> Any:  # noqa: ARG001
-    """That by p, whatever it was, unless the record says otherwise."""
+    """The derivative at p, whatever the anchor, unless the record says otherwise."""
     return gradient(self, p, y)
 
 
@@ -652,7 +652,7 @@ def sum_of_outputs(self: Any, p: Any, y: Any, c: Any) -> Any:
 
 
 def mean(self: Any, p: Any) -> Any:
-    """What is expected of y where the prediction is p: p itself, unless the record says otherwise."""
+    """The expectation of y where the prediction is p: p itself, unless the record says otherwise."""
     expected = getattr(self, "mean", None)
     return p if expected is None else expected(p)
 

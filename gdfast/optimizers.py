@@ -71,7 +71,7 @@ class Rule(Protocol):
 
 
 class Stability(NamedTuple):
-    """Which rates are stable, as multiples of 1 / curvature, the weight decay being part of the curvature.
+    """Stable rates, as multiples of 1 / curvature, the weight decay being part of the curvature.
 
     Of the full batch the curvature is the largest of the mean loss, else the largest of a single row's.
     """
@@ -85,7 +85,7 @@ class Stability(NamedTuple):
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What every optimizer is to `fit`, and how most of them are."""
+    """The base class of the optimizers: the interface that `fit` uses, with defaults."""
 
     lr: Rate = 1e-3
 
@@ -102,7 +102,7 @@ class Optimizer(ABC):
 
     @property
     def stability(self) -> Stability | None:
-        """Which rates are stable; None where the curvature does not tell."""
+        """The stable rates; None where the curvature does not tell."""
         return None
 
     def check_lr(self, lr: Any) -> Rate:
@@ -127,7 +127,7 @@ class Optimizer(ABC):
         return lr
 
     def with_lr(self, lr: Any) -> Self:
-        """The same with another rate."""
+        """The optimizer with another rate."""
         return record_of(type(self), {**vars(self), "lr": self.check_lr(lr)})
 
     @property
@@ -1403,7 +1403,7 @@ class ASGD(Optimizer):
 
     @property
     def stability(self) -> Stability:
-        """That of SGD: the rate only falls, and both decays add to the curvature."""
+        """The stable rates of SGD: the rate only falls, and both decays add to the curvature."""
         return SGD(weight_decay=self.decay).stability
 
     def numbers(self, rate: Array, t: Array) -> tuple[Array, ...]:
@@ -1538,7 +1538,7 @@ def find(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
 
 
 def for_data(optimizer: "str | Optimizer", lr: Rate | None = None) -> Optimizer:
-    """The same for a fit, where a name alone may stand for ``"auto"``."""
+    """The optimizer of a fit, where a name alone may stand for ``"auto"``."""
     record = find(optimizer, lr)
     if lr is None and isinstance(optimizer, str) and record.lr_by_name is not None:
         return record.with_lr(record.lr_by_name)
@@ -1555,7 +1555,7 @@ def division_by_zero(optimizer: Optimizer, params: Array) -> str:
 
 
 def advice(optimizer: Optimizer, params: Array, slots: Array) -> str:
-    """What to do where the params or their states are not finite and the rate is not to blame; else nothing."""
+    """Advice where the params or their states are not finite and the rate is not to blame; else nothing."""
     divided = division_by_zero(optimizer, params)
     if divided or optimizer.stability is not None or np.isfinite(slots).all():
         return divided

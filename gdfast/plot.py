@@ -462,7 +462,7 @@ def _paths(result: Any, d: int) -> dict[str, Path]:
 
 
 def _near(points: Floats) -> int:
-    """How many points of a path that diverges are near its start: at most ten times as far as after the first step.
+    """The number of points near the start of a path that diverges: at most ten times as far as after the first step.
 
     Those up to the lowest point are too, if that is within a hundred times.
     """
@@ -602,7 +602,7 @@ def _on_screen(ax: Any, points: Floats) -> Floats:
 
 
 def _apart(pixels: Floats) -> list[int]:
-    """Which points have room for a dot: a marker's width from the last that has one."""
+    """The points that have room for a dot: a marker's width from the last that has one."""
     points = pixels.tolist()
     kept = [0]
     for i, point in enumerate(points):

@@ -1,4 +1,4 @@
-"""What a fit returns."""
+"""The results of fits and of minimisation."""
 
 from dataclasses import dataclass
 from os import PathLike

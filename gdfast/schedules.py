@@ -54,7 +54,7 @@ def unlimited() -> float:
 
 
 class Schedule:
-    """What may be given for ``lr`` beside a number."""
+    """The base class of what may be given for ``lr`` beside a number."""
 
 
 class OpenLoop(Schedule, ABC):
@@ -63,7 +63,7 @@ class OpenLoop(Schedule, ABC):
     @property
     @abstractmethod
     def per(self) -> str:
-        """What t counts: ``"epoch"`` or ``"step"``."""
+        """The unit of t: ``"epoch"`` or ``"step"``."""
 
     def rates(self, t: ArrayLike) -> Array:
         """The rates of epochs or steps t = 0, 1, 2, ..., each a function of its t alone.
@@ -94,7 +94,7 @@ class OpenLoop(Schedule, ABC):
 
     @abstractmethod
     def _rates(self, t: Array) -> Array:
-        """The same for an array of integers that is not empty."""
+        """The rates at an array of integers that is not empty."""
 
     def highest(self, first: int, end: int) -> float:
         """The highest rate from `first` to before `end`: the first one, where the rates never rise."""
@@ -381,7 +381,7 @@ class Warmup(OpenLoop):
 
     @property
     def per(self) -> str:
-        """What t counts: as in the other schedule."""
+        """The unit of t: as in the other schedule."""
         return self.schedule.per
 
     def _rates(self, t: Array) -> Array:
@@ -494,7 +494,7 @@ class Optimal(OpenLoop):
         if self.t0 is not None:
             return self
         typical = float(np.sqrt(1 / np.sqrt(self.l2)))
-        # That of softmax, a difference of probabilities, is at most 1.
+        # The slope of softmax, a difference of probabilities, is at most 1.
         slope = 1.0 if loss.targets == "classes" else float(gradient(loss, -typical, 1.0))
         t0 = max(1.0, slope) / (self.l2 * typical)
         if loss.steepness is None:
@@ -509,7 +509,7 @@ class Optimal(OpenLoop):
 
 
 class Plateau(NamedTuple):
-    """What a closed loop has made of the losses so far."""
+    """The state of a closed loop: what it has made of the losses so far."""
 
     rate: float
     best: float = np.inf

@@ -62,7 +62,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Which part of alpha is l1's; None: l1_ratio says it.
+# The part of alpha that is l1's; None: l1_ratio says it.
 L1_SHARES = {"l2": 0.0, "l1": 1.0, "elasticnet": None}
 
 # The losses by scikit-learn's names, and by those of gdfast.losses that mean no other loss there.
@@ -101,7 +101,7 @@ class _Task(NamedTuple):
 
 
 class _GD(BaseEstimator):  # type: ignore[misc]
-    """What the regressor and the classifier share."""
+    """The common part of the regressor and the classifier."""
 
     _losses: ClassVar[Mapping[str, type[Loss]]]
     _kinds_of_targets: ClassVar[tuple[str, ...]]
@@ -344,7 +344,7 @@ class _GD(BaseEstimator):  # type: ignore[misc]
         return record
 
     def _options(self) -> dict[str, Any]:
-        """What a fit and an epoch of partial_fit have in common."""
+        """Take a result as the model: the common part of a fit and an epoch of partial_fit."""
         l1 = l2 = 0.0
         if self.penalty is not None:
             if self.penalty not in L1_SHARES:

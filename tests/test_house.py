@@ -1,5 +1,6 @@
-"""The house: files that are too long to be read at once are named, with their reason."""
+"""The house: its plan names the rooms and the long files, and its prose can be understood where it stands."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,21 @@ def test_the_sources_are_not_tested_in_place_of_an_installed_copy():
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 4
     assert "run `pytest`, not `python -m pytest`" in done.stdout + done.stderr
+
+
+# A comment or a docstring that begins so means the line above, which neither help() nor a search shows.
+PRONOUNS = re.compile(
+    r'^\s*(?:"""|# |// )(?:What|That|Those|Which|How|Who|Whose|The same|So many|As many)\b',
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("folder", ["gdfast", "csrc"])
+def test_prose_stands_alone(folder):
+    texts = [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.?pp")]
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0].strip()}"
+        for path in texts
+        for match in PRONOUNS.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()

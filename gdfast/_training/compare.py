@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Comparison(Mapping[str, FitResult]):
-    """What `compare` returns: a mapping label -> `FitResult`, in the order given.
+    """The result of `compare`: a mapping label -> `FitResult`, in the order given.
 
     Attributes
     ----------
