@@ -57,9 +57,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """Check the types, strictly."""
-    session.install(".[test]", *DEV)
+    """Check the types, strictly, and those that the stub gives to the extension."""
+    session.install(".[test]", *DEV, env={"GDFAST_REQUIRE_EXTENSION": "1"})
     session.run("mypy")
+    session.run("stubtest", "gdfast._core")
 
 
 @nox.session
