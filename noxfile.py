@@ -60,7 +60,7 @@ def typecheck(session: nox.Session) -> None:
     """Check the types, strictly, and those that the stub gives to the extension."""
     session.install(".[test]", *DEV, env={"GDFAST_REQUIRE_EXTENSION": "1"})
     session.run("mypy")
-    session.run("stubtest", "gdfast._core")
+    session.run("stubtest", "gdfast._core", "--mypy-config-file", "pyproject.toml")
 
 
 @nox.session
