@@ -183,7 +183,7 @@ template <class Arrays, class T>
 auto data_of(const Arrays &X, const Array<T> &y, const Array<T> &weights, const LossKernels<T> &loss, index outputs) {
     auto matrix = matrix_of(X);
     const index n = matrix.n;
-    return Data<decltype(matrix)>{std::move(matrix), targets_of(y, weights, loss, n, outputs)};
+    return Dataset<decltype(matrix)>{std::move(matrix), targets_of(y, weights, loss, n, outputs)};
 }
 
 template <class T>
@@ -200,7 +200,7 @@ T *slots_of(const Array<T> &slots, const RuleKernels<T> &rule, index params) {
 
 // The numbers of the steps after `before`, a row each; or of one step, in a row of their own.
 template <class T>
-Numbers<T> numbers_of(const Array<T> &numbers, index before) {
+StepCoefficients<T> numbers_of(const Array<T> &numbers, index before) {
     const index axes = numbers.axes();
     const index width = numbers.shape(axes > 0 ? int(axes - 1) : 0);
     const index count = axes > 1 ? numbers.shape(0) : 1;
@@ -264,17 +264,17 @@ std::tuple<index, index, int> descend_arrays(
     loss_sums.check("loss_sums", {EpochLoss<T>::blocks(offset, data.X.n)});
     const index left = (data.X.n + to_come + batch_size - 1) / batch_size;
     const Pending<T> pending = pending_of(scales, seen, since, tables, period, shape, left);
-    State<T> state{params.mutable_data(),
-                   slots_of(slots, *rule_, size),
-                   data_or_null(total),
-                   start.mutable_data(),
-                   shape,
-                   averages_after,
-                   steps,
-                   pending};
-    const Numbers<T> numbers_ = numbers_of(numbers, steps);
-    const Log<T> log{losses.mutable_data(), objectives.mutable_data(), grad_norms.mutable_data(),
-                     data_or_null(traced),  loss_sums.mutable_data(),  offset};
+    TrainingState<T> state{params.mutable_data(),
+                           slots_of(slots, *rule_, size),
+                           data_or_null(total),
+                           start.mutable_data(),
+                           shape,
+                           averages_after,
+                           steps,
+                           pending};
+    const StepCoefficients<T> numbers_ = numbers_of(numbers, steps);
+    const EpochLog<T> log{losses.mutable_data(), objectives.mutable_data(), grad_norms.mutable_data(),
+                          data_or_null(traced),  loss_sums.mutable_data(),  offset};
     const std::uint64_t *const key = keys.size() > 0 ? keys.data() : nullptr;
     const OthersRun others_run;
     const auto [epochs, status] =
@@ -316,12 +316,12 @@ T mean_loss_of_arrays(const Array<T> &predictions, const Array<T> &y, const Arra
 template <class T>
 void step_arrays(const std::string &rule, const Fields &rule_fields, Array<T> params, const Array<T> &grad,
                  Array<T> slots, const Array<T> &numbers) {
-    const StandardFloats standard;
+    const FloatModeGuard standard;
     const auto rule_ = Formulas<T>::rule(rule, rule_fields);
     const index size = params.size();
     params.check("params", {size});
     grad.check("grad", {size});
-    State<T> state{
+    TrainingState<T> state{
         params.mutable_data(), slots_of(slots, *rule_, size), nullptr, nullptr, Shape::dense(1, size - 1, true), 0, 0};
     rule_->step(state, grad.data(), numbers_of(numbers, 0).of(1));
 }
@@ -344,8 +344,8 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
     T *const at = x.mutable_data();
     T *const g = grad.mutable_data();
     T *const value = values.mutable_data();
-    State<T> state{at, slots_of(slots, *rule_, d), nullptr, nullptr, Shape::dense(1, d - 1, true), 0, 0};
-    const Numbers<T> coming = numbers_of(numbers, 0);
+    TrainingState<T> state{at, slots_of(slots, *rule_, d), nullptr, nullptr, Shape::dense(1, d - 1, true), 0, 0};
+    const StepCoefficients<T> coming = numbers_of(numbers, 0);
     const auto within = [](const T *v, index size, double limit) {
         return std::all_of(v, v + size, [limit](T a) { return std::abs(a) <= T(limit); });
     };
@@ -358,7 +358,7 @@ std::tuple<index, int> minimize_function(const py::object &fun, const std::strin
             return {k, static_cast<int>(Status::tol)};
         }
         {
-            const StandardFloats standard;
+            const FloatModeGuard standard;
             rule_->step(state, g, coming.of(k + 1 - first));
         }
         std::copy_n(at, d, path.mutable_data() + (k + 1) * d);

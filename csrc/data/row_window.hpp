@@ -9,16 +9,16 @@ namespace gdfast {
 
 // A window over the rows in the order of their visits, so that each row's number and address are looked up once.
 template <class Matrix>
-class Upcoming {
+class RowWindow {
 public:
     using Row = typename Matrix::Row;
 
-    struct Turn {
+    struct View {
         const index *numbers;
         const Row *rows;
     };
 
-    Upcoming(const Matrix &X, const Visits &visits) : X_(X), visits_(visits), ahead_(X.ahead()) {}
+    RowWindow(const Matrix &X, const Visits &visits) : X_(X), visits_(visits), ahead_(X.ahead()) {}
 
     void begin(const Visits &visits) {
         visits_ = visits;
@@ -30,7 +30,7 @@ public:
 
     // The rows at positions first, ..., first + count - 1, at most a block of them, and behind them as many more as
     // the matrix looks ahead; the last one stands for those that there are not.
-    Turn operator()(index first, index count) {
+    View operator()(index first, index count) {
         if (first < first_ || first > end_) {
             first_ = end_ = first;
         }

@@ -16,11 +16,11 @@ namespace gdfast {
 // losses to the epoch's. The weights are scale * params. Both are of the padded shape, or where the rows are sparse of
 // any.
 template <class Matrix, class T>
-void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming<Matrix> &upcoming, index first,
+void add_gradients(const Dataset<Matrix> &data, const LossKernels<T> &loss, RowWindow<Matrix> &window, index first,
                    index count, const Shape &shape, T *params, T scale, T *g, EpochLoss<T> &epoch_loss) {
     const index k = shape.outputs;
-    const auto turn = upcoming(first, count);
-    Room<T> room;
+    const auto turn = window(first, count);
+    SmallBuffer<T> room;
     T *const p = room.of(2 * chunk * k);
     T *const c = p + chunk * k;
     const index most = data.X.read_twice(chunk);
@@ -48,11 +48,11 @@ void add_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
 // numbers of a padded shape for each block of these rows, and the result begins it. With several threads, `first` must
 // be at the border of a block: blocks across a border would share their entries of the epoch's loss.
 template <class Matrix, class T>
-void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcoming<Matrix> &upcoming, index first,
+void sum_gradients(const Dataset<Matrix> &data, const LossKernels<T> &loss, RowWindow<Matrix> &window, index first,
                    index count, const Shape &padded, T *models, T *sums, EpochLoss<T> &epoch_loss, index threads) {
     const index rows_a_sum = std::min(count, Matrix::block);
     const index parts = (count + rows_a_sum - 1) / rows_a_sum;
-    const auto sum_part = [&](index part, Upcoming<Matrix> &own) {
+    const auto sum_part = [&](index part, RowWindow<Matrix> &own) {
         T *const g = sums + part * padded.size();
         std::fill(g, g + padded.size(), T(0));
         const index end = std::min(count, (part + 1) * rows_a_sum);
@@ -62,11 +62,11 @@ void sum_gradients(const Data<Matrix> &data, const LossKernels<T> &loss, Upcomin
         }
     };
     if (parts == 1) {
-        sum_part(0, upcoming);
+        sum_part(0, window);
         return;
     }
-    share_in_runs(parts, threads, [&](index part, index end) {
-        Upcoming<Matrix> own(data.X, upcoming.visits());
+    parallel_for_runs(parts, threads, [&](index part, index end) {
+        RowWindow<Matrix> own(data.X, window.visits());
         for (; part < end; ++part) {
             sum_part(part, own);
         }
@@ -109,12 +109,12 @@ void predict(const Matrix &X, const Shape &shape, const T *params, T *p, index t
     const Shape padded = shape.padded();
     std::vector<T> models(static_cast<std::size_t>(padded.size()));
     copy(params, shape, models.data(), padded);
-    share_in_runs((X.n + block - 1) / block, threads, [&](index b, index end) {
-        Upcoming<Matrix> upcoming(X, Visits(nullptr, X.n));
+    parallel_for_runs((X.n + block - 1) / block, threads, [&](index b, index end) {
+        RowWindow<Matrix> window(X, Visits(nullptr, X.n));
         for (; b < end; ++b) {
             const index first = b * block;
             const index count = std::min(block, X.n - first);
-            const auto *const rows = upcoming(first, count).rows;
+            const auto *const rows = window(first, count).rows;
             for (index o = 0; o < shape.outputs; ++o) {
                 T products[block];
                 T *const w = models.data() + o * padded.stride;

@@ -17,23 +17,23 @@ std::unique_ptr<RuleKernels<T>> Formulas<T>::rule(const std::string &name, const
 template <class T>
 T Formulas<T>::mean_loss(const Targets<T> &targets, const LossKernels<T> &loss, const T *predictions, index step,
                          index outputs, index n) {
-    const StandardFloats standard;
+    const FloatModeGuard standard;
     return gdfast::mean_loss(targets, loss, predictions, step, outputs, n);
 }
 
 template <class Matrix>
-std::pair<index, Status> Loops<Matrix>::descend(const Data<Matrix> &data, const LossKernels<T> &loss,
-                                                const RuleKernels<T> &rule, const Options<T> &options, State<T> &state,
-                                                const Numbers<T> &numbers, index epochs, const std::uint64_t *keys,
-                                                const Log<T> &log) {
-    const StandardFloats standard;
+std::pair<index, Status> Loops<Matrix>::descend(const Dataset<Matrix> &data, const LossKernels<T> &loss,
+                                                const RuleKernels<T> &rule, const Options<T> &options,
+                                                TrainingState<T> &state, const StepCoefficients<T> &numbers,
+                                                index epochs, const std::uint64_t *keys, const EpochLog<T> &log) {
+    const FloatModeGuard standard;
     return gdfast::descend(data, loss, rule, options, state, numbers, epochs, keys, log);
 }
 
 template <class Matrix>
-typename Matrix::Number Loops<Matrix>::sum(const Data<Matrix> &data, const LossKernels<T> &loss, index outputs,
+typename Matrix::Number Loops<Matrix>::sum(const Dataset<Matrix> &data, const LossKernels<T> &loss, index outputs,
                                            const T *params, T *grad, index threads) {
-    const StandardFloats standard;
+    const FloatModeGuard standard;
     const Shape shape = Shape::dense(outputs, data.X.d, true);
     const Shape padded = shape.padded();
     const index n = data.X.n;
@@ -42,15 +42,15 @@ typename Matrix::Number Loops<Matrix>::sum(const Data<Matrix> &data, const LossK
     std::vector<T> sums(room_for_sums<Matrix>(n, padded));
     std::vector<T> losses(static_cast<std::size_t>(EpochLoss<T>::blocks(0, n)));
     EpochLoss<T> epoch_loss(losses.data(), 0, n);
-    Upcoming<Matrix> upcoming(data.X, Visits(nullptr, n));
-    sum_gradients(data, loss, upcoming, 0, n, padded, models.data(), sums.data(), epoch_loss, threads);
+    RowWindow<Matrix> window(data.X, Visits(nullptr, n));
+    sum_gradients(data, loss, window, 0, n, padded, models.data(), sums.data(), epoch_loss, threads);
     copy(sums.data(), padded, grad, shape);
     return epoch_loss.total();
 }
 
 template <class Matrix>
 void Loops<Matrix>::predict(const Matrix &X, index outputs, const T *params, T *p, index threads) {
-    const StandardFloats standard;
+    const FloatModeGuard standard;
     gdfast::predict(X, Shape::dense(outputs, X.d, true), params, p, threads);
 }
 

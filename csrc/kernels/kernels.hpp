@@ -1,7 +1,8 @@
 // The functions that the bindings call. kernels.cpp has them for both dtypes, and for dense and sparse rows.
 #pragma once
 
-#include "data/matrices.hpp"
+#include "data/csr.hpp"
+#include "data/dense.hpp"
 #include "kernels/loss_kernels.hpp"
 #include "kernels/rule_kernels.hpp"
 #include "kernels/state.hpp"
@@ -29,13 +30,13 @@ struct Loops {
     using T = typename Matrix::Number;
 
     // Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
-    static std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> &loss,
-                                            const RuleKernels<T> &rule, const Options<T> &options, State<T> &state,
-                                            const Numbers<T> &numbers, index epochs, const std::uint64_t *keys,
-                                            const Log<T> &log);
+    static std::pair<index, Status> descend(const Dataset<Matrix> &data, const LossKernels<T> &loss,
+                                            const RuleKernels<T> &rule, const Options<T> &options,
+                                            TrainingState<T> &state, const StepCoefficients<T> &numbers, index epochs,
+                                            const std::uint64_t *keys, const EpochLog<T> &log);
 
     // The sum of all rows' gradients; that of their losses is returned.
-    static T sum(const Data<Matrix> &data, const LossKernels<T> &loss, index outputs, const T *params, T *grad,
+    static T sum(const Dataset<Matrix> &data, const LossKernels<T> &loss, index outputs, const T *params, T *grad,
                  index threads);
 
     // x.w + b for each row and output, (n, outputs).

@@ -1,6 +1,7 @@
 // Steps that cost no more than the nonzeros of their rows.
 #pragma once
 
+#include "data/csr.hpp"
 #include "kernels/gradients.hpp"
 #include "kernels/rule_kernels.hpp"
 
@@ -21,20 +22,20 @@ namespace gdfast {
 template <class T>
 class Lazy {
 public:
-    Lazy(const Options<T> &options, const State<T> &state)
+    Lazy(const Options<T> &options, const TrainingState<T> &state)
         : options_(options), penalty_(options.penalty), shape_(state.shape), pending_(state.pending),
           touched_(static_cast<std::size_t>(shape_.d)), g_(static_cast<std::size_t>(shape_.size())) {}
 
     // An epoch of steps for batches of the rows, or a part of one. `last` becomes the least slopes at the last step of
     // the epoch.
-    void epoch(const Data<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
-               Upcoming<Csr<T>> &upcoming, State<T> &state, const Numbers<T> &numbers, EpochLoss<T> &epoch_loss,
-               T *last) {
+    void epoch(const Dataset<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
+               RowWindow<Csr<T>> &window, TrainingState<T> &state, const StepCoefficients<T> &numbers,
+               EpochLoss<T> &epoch_loss, T *last) {
         const index n = data.X.n, batch_size = options_.batch_size;
         scale_ = pending_.scales[0];
         shift_ = pending_.scales[1];
         const bool by_rows = batch_size == 1 && rule.per_sample() != nullptr && !clips();
-        index first = by_rows ? step_rows(data, loss, rule, upcoming, state, numbers, epoch_loss) : 0;
+        index first = by_rows ? step_rows(data, loss, rule, window, state, numbers, epoch_loss) : 0;
         for (; first < n; first += batch_size) {
             const index end = std::min(n, first + batch_size);
             const index left = (n - first + options_.to_come + batch_size - 1) / batch_size;
@@ -45,7 +46,7 @@ public:
             which_.clear();
             for (index begin = first; begin < end; begin += block) {
                 const index size = std::min(block, end - begin);
-                const index *const rows = upcoming(begin, size).rows;
+                const index *const rows = window(begin, size).rows;
                 const auto before = which_.size();
                 for (index r = 0; r < size; ++r) {
                     data.X.fetch_after(rows + r);
@@ -57,7 +58,7 @@ public:
                 if (penalty_.l1 != 0) {
                     shrink(before, state.params, [this](auto seen) { return shift_ - seen; });
                 }
-                add_gradients(data, loss, upcoming, begin, size, shape_, state.params, scale_, g_.data(), epoch_loss);
+                add_gradients(data, loss, window, begin, size, shape_, state.params, scale_, g_.data(), epoch_loss);
             }
             if (left == 1) {
                 const T size = T(end - first);
@@ -79,16 +80,17 @@ private:
     bool clips() const { return std::isfinite(options_.clip_norm); }
 
     // The steps of all rows but the epoch's last by plain SGD without weight decay, each row by itself; says how many.
-    index step_rows(const Data<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
-                    Upcoming<Csr<T>> &upcoming, State<T> &state, const Numbers<T> &numbers, EpochLoss<T> &epoch_loss) {
+    index step_rows(const Dataset<Csr<T>> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
+                    RowWindow<Csr<T>> &window, TrainingState<T> &state, const StepCoefficients<T> &numbers,
+                    EpochLoss<T> &epoch_loss) {
         const index n = data.X.n, k = shape_.outputs;
         const index end = options_.to_come == 0 ? n - 1 : n;
-        Room<T> room;
+        SmallBuffer<T> room;
         T *const p = room.of((chunk + 1) * k);
         T *const d = p + chunk * k;
         for (index first = 0; first < end; first += chunk) {
             const index size = std::min(chunk, end - first);
-            const index *const rows = upcoming(first, size).rows;
+            const index *const rows = window(first, size).rows;
             for (index r = 0; r < size; ++r) {
                 data.X.fetch_after(rows + r);
                 begin_step(rule, state, numbers, n - first - r + options_.to_come);
@@ -104,8 +106,8 @@ private:
 
     // The step of row i, w - rate * g, with the bits of a batch of it alone. p becomes its predictions, `chunk` apart;
     // d is room for the derivatives by them.
-    void step_row(const Data<Csr<T>> &data, const LossKernels<T> &loss, index i, T *p, T *d, State<T> &state,
-                  const Numbers<T> &numbers) {
+    void step_row(const Dataset<Csr<T>> &data, const LossKernels<T> &loss, index i, T *p, T *d, TrainingState<T> &state,
+                  const StepCoefficients<T> &numbers) {
         const Csr<T> &X = data.X;
         if (pending_.since != nullptr) {
             X.each(i, [&, b = step_of_period(state)](index j, T) {
@@ -182,7 +184,7 @@ private:
         return shrink;
     }
 
-    void step(const RuleKernels<T> &rule, State<T> &state, const std::array<T, step_numbers> &c, T count) {
+    void step(const RuleKernels<T> &rule, TrainingState<T> &state, const std::array<T, step_numbers> &c, T count) {
         const T by = behind_by(c[0]), scale = scale_, shift = shift_;
         const index d = shape_.d, moved = static_cast<index>(which_.size());
         const index *const which = which_.data();
@@ -265,14 +267,15 @@ private:
     }
 
     // Counts a step, of which the epoch has `left` with it, and begins a period where none is under way.
-    void begin_step(const RuleKernels<T> &rule, State<T> &state, const Numbers<T> &numbers, index left) {
+    void begin_step(const RuleKernels<T> &rule, TrainingState<T> &state, const StepCoefficients<T> &numbers,
+                    index left) {
         if (pending_.since != nullptr && period_ends(state)) {
             begin_period(rule, state, numbers, std::min(longest_period(shape_.d), std::max(index(1), left - 1)));
         }
         ++state.steps;
     }
 
-    void end_step(const RuleKernels<T> &rule, State<T> &state) {
+    void end_step(const RuleKernels<T> &rule, TrainingState<T> &state) {
         if (pending_.since != nullptr) {
             if (state.averages()) {
                 for (index j = shape_.bias; j < shape_.size(); j += shape_.stride) {
@@ -288,10 +291,11 @@ private:
         }
     }
 
-    index step_of_period(const State<T> &state) const { return state.steps - pending_.period[0]; }
-    bool period_ends(const State<T> &state) const { return step_of_period(state) >= pending_.period[1]; }
+    index step_of_period(const TrainingState<T> &state) const { return state.steps - pending_.period[0]; }
+    bool period_ends(const TrainingState<T> &state) const { return step_of_period(state) >= pending_.period[1]; }
 
-    void begin_period(const RuleKernels<T> &rule, const State<T> &state, const Numbers<T> &numbers, index length) {
+    void begin_period(const RuleKernels<T> &rule, const TrainingState<T> &state, const StepCoefficients<T> &numbers,
+                      index length) {
         const index before = state.steps;
         pending_.period[0] = before;
         if (pending_.shrinks()) {
@@ -305,7 +309,7 @@ private:
 
     // Fills the tables of averages of weights that shrink; says how many steps the period has.
     template <class Rate>
-    index fill_shrinking(const State<T> &state, index length, const Rate &rate) {
+    index fill_shrinking(const TrainingState<T> &state, index length, const Rate &rate) {
         double *const ahead = pending_.table(0), *const shifts = pending_.table(1), *const behind = pending_.table(2);
         const index first = first_counted(state);
         T scale = scale_, shift = shift_;
@@ -330,7 +334,8 @@ private:
 
     // Fills the tables of a rule that coasts, whose states fade by these factors.
     template <class Rate>
-    void fill_coasting(const State<T> &state, index length, std::pair<double, double> factors, const Rate &rate) {
+    void fill_coasting(const TrainingState<T> &state, index length, std::pair<double, double> factors,
+                       const Rate &rate) {
         const auto [keep, keep_way] = factors;
         double *const kept = pending_.table(0), *const powers = pending_.table(1);
         double *const way = pending_.table(2), *const area = pending_.table(3);
@@ -348,17 +353,17 @@ private:
     }
 
     // The first step of the period after which the iterate counts for the average.
-    index first_counted(const State<T> &state) const {
+    index first_counted(const TrainingState<T> &state) const {
         return std::max(index(1), state.averages_after - index(pending_.period[0]) + 1);
     }
 
     // The number of iterates after steps a, ..., b - 1 of the period that count in the average.
-    double counted(const State<T> &state, index a, index b) const {
+    double counted(const TrainingState<T> &state, index a, index b) const {
         return double(std::max(index(0), b - std::max(a, first_counted(state))));
     }
 
     // Brings the step's columns, from one of their params on, to before the step.
-    void bring_touched(std::size_t first, const RuleKernels<T> &rule, State<T> &state) {
+    void bring_touched(std::size_t first, const RuleKernels<T> &rule, TrainingState<T> &state) {
         const index b = step_of_period(state);
         columns_.clear();
         for (std::size_t at = first; at < which_.size(); at += static_cast<std::size_t>(shape_.outputs)) {
@@ -370,7 +375,7 @@ private:
     }
 
     // Makes up for what has happened to these columns before step b of the period.
-    void bring(const index *columns, index count, index b, const RuleKernels<T> &rule, State<T> &state) {
+    void bring(const index *columns, index count, index b, const RuleKernels<T> &rule, TrainingState<T> &state) {
         if (pending_.coasts()) {
             coasting_.resize(static_cast<std::size_t>(count));
             std::transform(columns, columns + count, coasting_.begin(),
@@ -382,7 +387,7 @@ private:
     }
 
     // Adds what the weights of a column are after its steps before b to the sum of the iterates.
-    void add_iterates(State<T> &state, index column, index b) const {
+    void add_iterates(TrainingState<T> &state, index column, index b) const {
         const index a = pending_.since[column];
         if (pending_.shrinks()) {
             for (index j = column; j < shape_.size(); j += shape_.stride) {
@@ -413,7 +418,7 @@ private:
         return w < 0 ? -sum : sum;
     }
 
-    Coasting<T> coasting(const State<T> &state, index a, index b) const {
+    Coasting<T> coasting(const TrainingState<T> &state, index a, index b) const {
         const double *const kept = pending_.table(0), *const powers = pending_.table(1);
         const double *const way = pending_.table(2), *const area = pending_.table(3);
         const index k = b - 1 - a;
@@ -423,7 +428,7 @@ private:
     }
 
     // Brings all columns to the end of the period.
-    void settle(const RuleKernels<T> &rule, State<T> &state) {
+    void settle(const RuleKernels<T> &rule, TrainingState<T> &state) {
         for (index first = 0; first < shape_.d; first += block) {
             columns_.resize(static_cast<std::size_t>(std::min(block, shape_.d - first)));
             std::iota(columns_.begin(), columns_.end(), first);

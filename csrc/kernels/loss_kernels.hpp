@@ -88,7 +88,7 @@ public:
             std::transform(rows, rows + count, s, [&](index i) { return targets.weight(i); });
         }
         if constexpr (is_joint<Loss<T>>) {
-            Room<T> room;
+            SmallBuffer<T> room;
             T *const row = room.of(2 * outputs);
             T *const d = row + outputs;
             for (index r = 0; r < count; ++r) {
@@ -127,7 +127,7 @@ public:
 
     void derivatives(const T *p, const T *y, T *d, index outputs) const override {
         if constexpr (is_joint<Loss<T>>) {
-            Room<T> room;
+            SmallBuffer<T> room;
             T *const row = room.of(outputs);
             for (index o = 0; o < outputs; ++o) {
                 row[o] = p[o * chunk];

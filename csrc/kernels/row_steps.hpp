@@ -1,6 +1,7 @@
 // Steps of single rows by plain SGD, in groups where no penalty stands between them.
 #pragma once
 
+#include "data/dense.hpp"
 #include "data/row_window.hpp"
 #include "formulas/penalties.hpp"
 #include "kernels/loss_kernels.hpp"
@@ -14,7 +15,7 @@ namespace gdfast {
 template <class T>
 class PerSample {
 public:
-    PerSample(const Data<Dense<T>> &data, const LossKernels<T> &loss, const SGD<T> &rule, const Penalty<T> &penalty,
+    PerSample(const Dataset<Dense<T>> &data, const LossKernels<T> &loss, const SGD<T> &rule, const Penalty<T> &penalty,
               const Shape &shape)
         : data_(data), loss_(loss), rule_(rule), penalty_(penalty), shape_(shape), padded_(shape.padded()),
           in_groups_(rule.weight_decay == 0 && penalty.l1 == 0 && penalty.l2 == 0), residuals_(loss.linear() != 0),
@@ -30,8 +31,8 @@ public:
 
     // The steps of up to a block of rows in turn, whose losses are added to `sum`. `last` becomes the least slopes at
     // the last row, unless it is null.
-    void step(const typename Upcoming<Dense<T>>::Turn &turn, index count, bool shuffled, State<T> &state,
-              const Numbers<T> &numbers, T &sum, T *last) {
+    void step(const typename RowWindow<Dense<T>>::View &turn, index count, bool shuffled, TrainingState<T> &state,
+              const StepCoefficients<T> &numbers, T &sum, T *last) {
         copy(state.params, shape_, models_, padded_);
         const index grouped = in_groups_ ? count - count % group : 0;
         if (grouped > 0) {
@@ -44,8 +45,8 @@ public:
     }
 
 private:
-    void step_groups(const typename Upcoming<Dense<T>>::Turn &turn, index count, bool shuffled, State<T> &state,
-                     const Numbers<T> &numbers, T &sum, T *last) {
+    void step_groups(const typename RowWindow<Dense<T>>::View &turn, index count, bool shuffled,
+                     TrainingState<T> &state, const StepCoefficients<T> &numbers, T &sum, T *last) {
         const InGroups<T> in_turn = gathered(turn, count, shuffled, state.steps, numbers);
         if (shape_.outputs > 1 || state.total != nullptr) {
             step_groups_of_outputs(in_turn, turn.numbers, state, sum);
@@ -64,8 +65,8 @@ private:
     }
 
     // Some rows, and what belongs to them, in the order of their visits.
-    InGroups<T> gathered(const typename Upcoming<Dense<T>>::Turn &turn, index count, bool shuffled, index steps,
-                         const Numbers<T> &numbers) {
+    InGroups<T> gathered(const typename RowWindow<Dense<T>>::View &turn, index count, bool shuffled, index steps,
+                         const StepCoefficients<T> &numbers) {
         const Targets<T> &targets = data_.targets;
         const index *const rows = turn.numbers;
         const T *y = targets.of(rows[0]);
@@ -86,7 +87,7 @@ private:
     }
 
     // The rows of a group have the same products with each other for all outputs.
-    void step_groups_of_outputs(const InGroups<T> &in_turn, const index *rows, State<T> &state, T &sum) {
+    void step_groups_of_outputs(const InGroups<T> &in_turn, const index *rows, TrainingState<T> &state, T &sum) {
         const index k = shape_.outputs;
         for (index at = 0; at < in_turn.count; at += group) {
             const T *const *x = in_turn.x + at;
@@ -160,7 +161,8 @@ private:
     }
 
     // Returns the loss of row i, which begins `rows`; behind it stand those to be fetched.
-    T step_by_row(index i, const T *const *rows, State<T> &state, const Numbers<T> &numbers, T *slopes) {
+    T step_by_row(index i, const T *const *rows, TrainingState<T> &state, const StepCoefficients<T> &numbers,
+                  T *slopes) {
         const index k = shape_.outputs;
         const T *const x = *rows;
         for (index o = 0; o < k; ++o) {
@@ -203,7 +205,7 @@ private:
         return loss;
     }
 
-    void add_to_total(State<T> &state) const {
+    void add_to_total(TrainingState<T> &state) const {
         if (state.averages()) {
             copy(models_, padded_, state.params, shape_);
             state.add_to_total();
@@ -212,7 +214,7 @@ private:
 
     T y_[block], s_[block], a_[block];
     index filled_ = 0; // how many of s_ and a_ hold, where all are alike
-    const Data<Dense<T>> &data_;
+    const Dataset<Dense<T>> &data_;
     const LossKernels<T> &loss_;
     const SGD<T> &rule_;
     const Penalty<T> penalty_;
@@ -220,7 +222,7 @@ private:
     const bool in_groups_;
     const bool residuals_; // stand for predictions in groups, as gdfast/_numerics/order.py says
     const T slope_;        // of the derivatives by them
-    Room<T> room_for_models_, room_;
+    SmallBuffer<T> room_for_models_, room_;
     T *const models_;
     T *const p_;       // predictions and
     T *const d_;       // derivatives of the losses, (group, outputs)

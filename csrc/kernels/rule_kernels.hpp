@@ -27,17 +27,17 @@ public:
     virtual index states() const = 0;
 
     // A step of all params that are trained, without penalties.
-    virtual void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const = 0;
+    virtual void step(TrainingState<T> &state, const T *g, const std::array<T, step_numbers> &c) const = 0;
 
     // A step of these params alone.
-    virtual void step_of(State<T> &state, const index *which, index count, const T *g,
+    virtual void step_of(TrainingState<T> &state, const index *which, index count, const T *g,
                          const std::array<T, step_numbers> &c) const = 0;
 
     // The factors by which states fade in a step with a gradient of 0.
     virtual std::pair<double, double> factors() const = 0;
 
     // Brings the params of these columns up to date.
-    virtual void coast(State<T> &state, const index *columns, index count, const Coasting<T> *by) const = 0;
+    virtual void coast(TrainingState<T> &state, const index *columns, index count, const Coasting<T> *by) const = 0;
 
     // The rule itself where it is a step along the gradient, for which there are loops per sample. Its bits are those
     // of batches of one row: these sum from +0.0, so a gradient of -0.0 becomes +0.0, but no w that is not -0.0 itself
@@ -55,7 +55,8 @@ public:
 
     index states() const override { return rule_.states(); }
 
-    [[gnu::flatten]] void step(State<T> &state, const T *g, const std::array<T, step_numbers> &c) const override {
+    [[gnu::flatten]] void step(TrainingState<T> &state, const T *g,
+                               const std::array<T, step_numbers> &c) const override {
         const Rule<T> rule = rule_; // which no pointer aliases, nor these
         const std::array<T, step_numbers> numbers = c;
         const Shape shape = state.shape;
@@ -68,7 +69,7 @@ public:
         }
     }
 
-    void step_of(State<T> &state, const index *which, index count, const T *g,
+    void step_of(TrainingState<T> &state, const index *which, index count, const T *g,
                  const std::array<T, step_numbers> &c) const override {
         const index size = state.shape.size();
         for (index at = 0; at < count; ++at) {
@@ -84,7 +85,7 @@ public:
         return {1, 1};
     }
 
-    void coast(State<T> &state, const index *columns, index count, const Coasting<T> *by) const override {
+    void coast(TrainingState<T> &state, const index *columns, index count, const Coasting<T> *by) const override {
         if constexpr (coasts<Rule<T>>) {
             const index size = state.shape.size();
             for (index at = 0; at < count; ++at) {

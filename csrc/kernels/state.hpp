@@ -1,7 +1,7 @@
 // The data, options and state of a run of the training loop, and its log.
 #pragma once
 
-#include "data/matrices.hpp"
+#include "data/dataset.hpp"
 #include "data/param_layout.hpp"
 #include "formulas/optimizers.hpp"
 #include "formulas/penalties.hpp"
@@ -12,24 +12,6 @@
 #include <vector>
 
 namespace gdfast {
-
-// The targets and the weights of the rows.
-template <class T>
-struct Targets {
-    const T *y; // (n, width)
-    index width;
-    const T *weights;  // (n,), or one for all rows
-    index weight_step; // 1 or 0
-
-    const T *of(index i) const { return y + i * width; }
-    T weight(index i) const { return weights[i * weight_step]; }
-};
-
-template <class Matrix>
-struct Data {
-    Matrix X;
-    Targets<typename Matrix::Number> targets;
-};
 
 // The most steps that a column waits for: as many as make up for the price of going through all columns.
 inline index longest_period(index features) { return std::max(features, block); }
@@ -53,7 +35,7 @@ struct Pending {
 // The state that a training run changes. `slots` is null where the rule keeps no states, `total` where there is no
 // average.
 template <class T>
-struct State {
+struct TrainingState {
     T *params;     // (size,)
     T *slots;      // (states, size)
     double *total; // (size,), the sum of the iterates after step `averages_after`
@@ -79,7 +61,7 @@ struct State {
 
 // The numbers of the steps to come: a row for each step after `before`, the last one for all that follow.
 template <class T>
-struct Numbers {
+struct StepCoefficients {
     const T *rows; // (count, width)
     index count, width;
     index before;
@@ -93,9 +75,9 @@ struct Numbers {
     }
 };
 
-// Room for some numbers: few of them need no allocation.
+// A scratch buffer: few numbers need no allocation.
 template <class T>
-class Room {
+class SmallBuffer {
 public:
     T *of(index size) {
         if (size <= static_cast<index>(few_.size())) {
@@ -132,7 +114,7 @@ struct Options {
 
 // Where each epoch is written down. `params` is null where it is not traced.
 template <class T>
-struct Log {
+struct EpochLog {
     T *loss;
     T *objective; // may be `loss`, where there are no penalties
     T *grad_norm;

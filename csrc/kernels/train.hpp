@@ -59,9 +59,9 @@ T norm(T *g, const Shape &shape) {
 
 // Runs `epochs` epochs, or fewer; says how many, and why it ended. `keys` is null where the rows are not shuffled.
 template <class Matrix, class T>
-std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
-                                 const Options<T> &options, State<T> &state, const Numbers<T> &numbers, index epochs,
-                                 const std::uint64_t *keys, const Log<T> &log) {
+std::pair<index, Status> descend(const Dataset<Matrix> &data, const LossKernels<T> &loss, const RuleKernels<T> &rule,
+                                 const Options<T> &options, TrainingState<T> &state, const StepCoefficients<T> &numbers,
+                                 index epochs, const std::uint64_t *keys, const EpochLog<T> &log) {
     const Shape shape = state.shape;
     const Penalty<T> penalty = options.penalty;
     const index n = data.X.n;
@@ -70,7 +70,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
     const Shape padded = shape.padded();
     const SGD<T> *const per_sample = options.fused && !Matrix::sparse ? rule.per_sample() : nullptr;
     const bool by_batches = per_sample == nullptr && !(options.fused && Matrix::sparse);
-    Room<T> room_for_models;
+    SmallBuffer<T> room_for_models;
     T *const models = room_for_models.zeros(by_batches ? padded.size() : 0);
     std::vector<T> sums(by_batches ? room_for_sums<Matrix>(options.batch_size, padded) : 0);
     std::vector<T> grad(static_cast<std::size_t>(by_batches ? size : 0));
@@ -86,10 +86,10 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
         fused.emplace(data, loss, *per_sample, penalty, shape);
     }
 
-    Upcoming<Matrix> upcoming(data.X, Visits(nullptr, n));
+    RowWindow<Matrix> window(data.X, Visits(nullptr, n));
     for (index e = 0; e < epochs; ++e) {
         if (keys != nullptr) {
-            upcoming.begin(Visits(keys + e * rounds, n));
+            window.begin(Visits(keys + e * rounds, n));
         }
         std::copy(state.params, state.params + size, state.start);
         if (e > 0) {
@@ -98,11 +98,11 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
         Status status = Status::ran;
         if (fused) {
             if constexpr (Matrix::sparse) {
-                fused->epoch(data, loss, rule, upcoming, state, numbers, epoch_loss, slopes.data());
+                fused->epoch(data, loss, rule, window, state, numbers, epoch_loss, slopes.data());
             } else {
                 for (index first = 0; first < n;) {
                     const index count = std::min(epoch_loss.left_in_block(first), n - first);
-                    fused->step(upcoming(first, count), count, upcoming.shuffled(), state, numbers,
+                    fused->step(window(first, count), count, window.shuffled(), state, numbers,
                                 epoch_loss.of_block(first), first + count == n ? slopes.data() : nullptr);
                     first += count;
                 }
@@ -111,7 +111,7 @@ std::pair<index, Status> descend(const Data<Matrix> &data, const LossKernels<T> 
             for (index first = 0; first < n; first += options.batch_size) {
                 const index count = std::min(options.batch_size, n - first);
                 copy(state.params, shape, models, padded);
-                sum_gradients(data, loss, upcoming, first, count, padded, models, sums.data(), epoch_loss,
+                sum_gradients(data, loss, window, first, count, padded, models, sums.data(), epoch_loss,
                               options.threads);
                 copy(sums.data(), padded, grad.data(), shape);
                 std::for_each(grad.begin(), grad.end(), [count](T &g) { g /= T(count); });

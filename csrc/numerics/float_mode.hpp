@@ -44,12 +44,12 @@ inline void set(std::uint64_t) {}
 } // namespace float_mode
 
 // While it lives, numbers are rounded to the nearest and denormals are kept.
-class StandardFloats {
+class FloatModeGuard {
 public:
-    StandardFloats() : saved_(float_mode::get()) { float_mode::set(float_mode::standard); }
-    ~StandardFloats() { float_mode::set(saved_); }
-    StandardFloats(const StandardFloats &) = delete;
-    StandardFloats &operator=(const StandardFloats &) = delete;
+    FloatModeGuard() : saved_(float_mode::get()) { float_mode::set(float_mode::standard); }
+    ~FloatModeGuard() { float_mode::set(saved_); }
+    FloatModeGuard(const FloatModeGuard &) = delete;
+    FloatModeGuard &operator=(const FloatModeGuard &) = delete;
 
 private:
     std::uint64_t saved_;

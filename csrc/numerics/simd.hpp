@@ -1,5 +1,5 @@
-// Numbers side by side in the vectors of the instruction set that this file is compiled for; the lanes of a sum are a
-// few of them. The text is the same for all, and so are the bits.
+// Numbers side by side in the vectors of the instruction set that this file is compiled for; the lanes of a
+// sum are a few of them. The text is the same for all, and so are the bits.
 #pragma once
 
 #include "numerics/order.hpp"

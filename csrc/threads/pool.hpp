@@ -26,17 +26,17 @@ namespace process {
 #if defined(_WIN32)
 inline int id() { return 0; }
 
-class SignalsBlocked {
+class SignalBlock {
 public:
-    SignalsBlocked() {}
+    SignalBlock() {}
 };
 #else
 inline pid_t id() { return getpid(); }
 
 // While it lives, this thread and those it starts take no signals but those of their own faults.
-class SignalsBlocked {
+class SignalBlock {
 public:
-    SignalsBlocked() {
+    SignalBlock() {
         sigset_t signals;
         sigfillset(&signals);
         for (const int fault : {SIGBUS, SIGFPE, SIGILL, SIGSEGV}) {
@@ -44,9 +44,9 @@ public:
         }
         pthread_sigmask(SIG_SETMASK, &signals, &saved_);
     }
-    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &saved_, nullptr); }
-    SignalsBlocked(const SignalsBlocked &) = delete;
-    SignalsBlocked &operator=(const SignalsBlocked &) = delete;
+    ~SignalBlock() { pthread_sigmask(SIG_SETMASK, &saved_, nullptr); }
+    SignalBlock(const SignalBlock &) = delete;
+    SignalBlock &operator=(const SignalBlock &) = delete;
 
 private:
     sigset_t saved_;
@@ -173,7 +173,7 @@ private:
         if (threads <= 0) {
             return;
         }
-        const process::SignalsBlocked blocked;
+        const process::SignalBlock blocked;
         try {
             for (index i = 0; i < threads; ++i) {
                 std::thread(&Pool::serve, this).detach();
@@ -185,7 +185,7 @@ private:
     }
 
     [[noreturn]] void serve() {
-        const StandardFloats standard;
+        const FloatModeGuard standard;
         std::unique_lock<std::mutex> lock(mutex_);
         while (true) {
             if (open_ == nullptr) {
@@ -246,7 +246,7 @@ private:
 // Calls f(0), ..., f(tasks - 1) on up to `threads` threads, the calling one included, and waits for them all. What f
 // does must not depend on which thread runs it.
 template <class F>
-void share(index tasks, index threads, const F &f) {
+void parallel_for(index tasks, index threads, const F &f) {
     const index sharers = std::min(tasks, threads);
     if (sharers > 1) {
         Job job(tasks, sharers, f);
@@ -258,12 +258,12 @@ void share(index tasks, index threads, const F &f) {
     }
 }
 
-// `share` for neighbours together, f(first, end), as what comes before them is found once for each run: runs of 16, or
-// fewer where each thread would get less than 16 of them.
+// `parallel_for` for neighbours together, f(first, end), as what comes before them is found once for each run: runs of
+// 16, or fewer where each thread would get less than 16 of them.
 template <class F>
-void share_in_runs(index tasks, index threads, const F &f) {
+void parallel_for_runs(index tasks, index threads, const F &f) {
     const index run = std::clamp(tasks / (16 * threads), index(1), index(16));
-    share((tasks + run - 1) / run, threads, [&](index k) { f(k * run, std::min(tasks, (k + 1) * run)); });
+    parallel_for((tasks + run - 1) / run, threads, [&](index k) { f(k * run, std::min(tasks, (k + 1) * run)); });
 }
 
 } // namespace gdfast
