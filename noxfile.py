@@ -74,7 +74,7 @@ def bench(session: nox.Session) -> None:
 def oracles(session: nox.Session) -> None:
     """Compare with torch, optax and scikit-learn themselves, where the tests use stored results of theirs."""
     session.install(".[test]", *ORACLES, env={"GDFAST_REQUIRE_EXTENSION": "1"})
-    tests = ["tests/test_optimizers.py", "tests/test_schedules.py"]
+    tests = ["tests/oracles/test_optimizers.py", "tests/oracles/test_schedules.py"]
     session.run("pytest", "-n", "2", *tests, env={"GDFAST_LIVE_ORACLES": "1"})
     session.run("python", "bench/six_optimizers.py", "--rounds=1")
 
@@ -97,8 +97,8 @@ DIST = Path("dist").resolve()
 PYTHONS = nox.project.python_versions(PROJECT)
 WHEELS = nox.project.dependency_groups(PROJECT, "wheels")
 MAX_EXTENSIONS = 3_000_000  # bytes, of all extensions in a wheel
-# What depends on the extension: the same bits from all backends, the digests, the instructions.
-QUICK = [f"tests/test_{name}.py" for name in ("backends", "bits", "golden", "machine_code")]
+# What depends on the extension: the backends, the same bits from all of them, the digests, the instructions.
+QUICK = ["tests/bits", "tests/backends/test_backends.py"]
 CORE = """
 import importlib.util, sys
 import gdfast as gd

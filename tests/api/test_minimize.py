@@ -24,7 +24,9 @@ from gdfast import _backends, optimizers, schedules
 from gdfast._backends import loops
 from gdfast._training import minimize as minimize_module
 
-REFERENCE = json.loads((Path(__file__).parent / "reference" / "minimize_paths.json").read_text())
+REFERENCE = json.loads(
+    (Path(__file__).parents[1] / "reference" / "minimize_paths.json").read_text()
+)
 BACKENDS = list(_backends.TABLE)
 ADAM = gd.Adam(lr=0.1)
 

@@ -983,7 +983,7 @@ except ImportError as error:
 
 
 def test_the_page_of_the_documentation():
-    page = (Path(__file__).parents[1] / "docs" / "sklearn.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text("utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     exec(compile(code, "sklearn.md", "exec"), {})
     schedules = re.findall(r"`(gd\.schedules\.\w+\(.*?\))`", page)

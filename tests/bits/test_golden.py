@@ -1,6 +1,6 @@
 """Golden digests: the bits of these fits do not change with the version, the machine or the compiler.
 
-Where the order of operations or a formula is changed on purpose, `python tests/test_golden.py` writes golden.json
+Where the order of operations or a formula is changed on purpose, `python tests/bits/test_golden.py` writes golden.json
 anew; name the change in the changelog.
 """
 
@@ -15,7 +15,7 @@ import scipy.sparse
 import gdfast as gd
 from gdfast import losses, optimizers
 
-GOLDEN = Path(__file__).with_name("golden.json")
+GOLDEN = Path(__file__).parents[1] / "golden.json"
 
 
 def data(dtype, rows=600, features=10):

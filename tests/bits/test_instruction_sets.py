@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,8 +118,9 @@ def expected():
 
 @pytest.mark.parametrize("isa", RUNS)
 def test_the_bits_are_those_of_numpy(isa, python, expected):
-    program = """
-import json
+    program = f"""
+import json, sys
+sys.path.append({str(Path(__file__).parent)!r})
 from gdfast._backends import cpp
 from test_instruction_sets import outcomes
 print(json.dumps([cpp.ISA, cpp._core.__name__, outcomes("cpp", [1, 2, 3, 4, 5])]))

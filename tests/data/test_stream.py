@@ -20,7 +20,7 @@ from gdfast._numerics import order
 from gdfast._numerics.order import BLOCK
 from gdfast._training.fit import partial
 
-DOC = Path(__file__).parents[1] / "docs" / "streams.md"
+DOC = Path(__file__).parents[2] / "docs" / "streams.md"
 EXAMPLES = 150
 SIZES = st.sampled_from([1, 1, 2, 100, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7])
 LOSSES = [

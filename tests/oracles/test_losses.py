@@ -611,7 +611,7 @@ def test_losses_say_their_numbers_and_keep_them():
 
 def test_a_loss_as_the_documentation_adds_one(monkeypatch):
     """Its minimum is where the derivatives, worked out by hand for y = 0, 0, 3 and delta 1, add up to 0."""
-    text = (Path(__file__).parents[1] / "docs" / "adding.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "adding.md").read_text("utf-8")
     code = re.search(r"```python\n(class \w+\(Loss\).*?)```", text, re.DOTALL)
     scope = dict(vars(losses))
     exec(code[1], scope)

@@ -21,7 +21,7 @@ from gdfast import optimizers
 from gdfast._numerics import order
 from gdfast._training.learning_rates import Pace
 
-REFERENCE = Path(__file__).with_name("reference")
+REFERENCE = Path(__file__).parents[1] / "reference"
 LIVE = bool(os.environ.get("GDFAST_LIVE_ORACLES"))
 
 _spec = importlib.util.spec_from_file_location("optimizers_peers", REFERENCE / "optimizers.py")

@@ -19,7 +19,7 @@ import gdfast as gd
 from comparison import verdict
 from gdfast import optimizers, schedules
 
-SCRIPT = Path(__file__).with_name("reference") / "schedules.py"
+SCRIPT = Path(__file__).parents[1] / "reference" / "schedules.py"
 LIVE = bool(os.environ.get("GDFAST_LIVE_ORACLES"))
 
 _spec = importlib.util.spec_from_file_location("schedules_peers", SCRIPT)

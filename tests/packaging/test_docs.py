@@ -11,7 +11,7 @@ import pytest
 
 import gdfast as gd
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODULES = [
     "gdfast",
     *(m.name for m in pkgutil.walk_packages(gd.__path__, "gdfast.") if "__main__" not in m.name),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MOST_LINES = 800
 
 pytestmark = pytest.mark.skipif(
@@ -38,7 +38,14 @@ def test_rooms_are_on_the_plan(architecture, folder):
 
 
 def test_the_sources_are_not_tested_in_place_of_an_installed_copy():
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/test_house.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "tests/packaging/test_house.py",
+    ]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 4
     assert "run `pytest`, not `python -m pytest`" in done.stdout + done.stderr
