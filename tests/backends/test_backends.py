@@ -162,7 +162,8 @@ print(r.backend, *r.x)
 
 def test_a_folder_where_nothing_can_be_written(python, copied, backend):
     """Not even by the administrator: files stand where numba's folders would be."""
-    for folder in (copied / "gdfast", copied / "gdfast" / "_backends"):
+    package = copied / "gdfast"
+    for folder in [package, *filter(Path.is_dir, package.rglob("*"))]:
         (folder / "__pycache__").write_text("")
     nowhere = str(copied / "gdfast" / "__pycache__" / "nowhere")
     homes = dict.fromkeys(("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME"), nowhere)
