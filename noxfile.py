@@ -34,14 +34,14 @@ def tests(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Run the tests with the oldest versions of Python, NumPy and the others that are taken."""
     session.install(".[test]", *OLDEST, env={"GDFAST_REQUIRE_EXTENSION": "1"})
-    session.run("pytest", *(session.posargs or ["-n", "2"]))
+    session.run("pytest", *(session.posargs or ["-n", "2", "-m", ""]))
 
 
 @nox.session(python="3.12", default=False)
 def between(session: nox.Session) -> None:
     """Run the tests with a NumPy between the oldest and the newest, which still makes scalars of arrays of one."""
     session.install(".[test]", "numpy==2.3.*", env={"GDFAST_REQUIRE_EXTENSION": "1"})
-    session.run("pytest", *(session.posargs or ["-n", "2"]))
+    session.run("pytest", *(session.posargs or ["-n", "2", "-m", ""]))
 
 
 @nox.session

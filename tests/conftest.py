@@ -27,6 +27,20 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repeatable")
 
 
+# Files whose tests run on numba in the fast tier too; numba compiles for seconds what the others just run.
+FAST_ON_NUMBA = "test_backends.py", "test_threads.py", "test_stepper.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests on numba, and as slow most of them, so golden digests but those of squared errors in float64."""
+    for item in items:
+        if "numba" in item.name:
+            item.add_marker(pytest.mark.numba)
+            golden = item.path.name == "test_golden.py" and "float64 squared_error sgd" in item.name
+            if not (golden or item.path.name in FAST_ON_NUMBA):
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=_backends.TABLE)
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend's name."""

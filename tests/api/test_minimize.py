@@ -902,6 +902,7 @@ def test_compiled_functions_may_return_an_array_of_one():
     assert bits(r) == bits(gd.minimize(parabola, 2.0, jac=parabola_der, lr=0.7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fun", "jac"),
     [

@@ -100,6 +100,7 @@ def test_the_gradient_and_the_objective_of_an_epoch(batch_size, fit_intercept, o
         np.testing.assert_allclose(history.grad_norm, np.sqrt(norms), rtol=1e-12)
 
 
+@pytest.mark.slow
 @each_batch
 def test_the_bits_of_the_objective(batch_size):
     """On all backends, dense and sparse, of several outputs; without penalties those of the loss."""

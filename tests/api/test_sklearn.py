@@ -317,6 +317,7 @@ class TestInScikitLearn:
 
 
 class TestTheRun:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "model",
         [
@@ -699,6 +700,7 @@ class TestPartialFit:
         getattr(model, first)(*numbers)
         assert model.set_params(lr=new).partial_fit(*numbers).history_.lr.tolist() == [0.001]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("rows", "loss"),
         [(1, "squared_error"), (10, "squared_error"), (1, "epsilon_insensitive")],

@@ -234,6 +234,7 @@ def test_the_fingerprint_is_not_that_of_no_files(numba_jit):
     assert not nothing.startswith(numba_jit.fingerprint())
 
 
+@pytest.mark.slow
 def test_numba_compiles_again_after_an_edit(python, copied, tmp_path):
     """Numba's own cache looks at the file of the compiled function alone."""
 

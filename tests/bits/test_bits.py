@@ -326,6 +326,7 @@ def test_the_examples_are_many():
     assert sum(EXAMPLES.values()) >= 2000
 
 
+@pytest.mark.slow
 def test_every_option():
     def check(problem):
         arguments = problem.arguments()
@@ -339,6 +340,7 @@ def test_every_option():
 MODES = {"full batch": None, "mini-batch": 5, "per sample": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", optimizers.TABLE.values(), ids=optimizers.TABLE)
 def test_every_optimizer_with_every_schedule_in_every_mode(optimizer, dtype):
@@ -400,6 +402,7 @@ def test_found_by_these_tests(backend, name):
     assert_same(outcome(**FOUND[name], epochs=5, backend=backend), expected, backend)
 
 
+@pytest.mark.slow
 def test_every_number_of_threads(eager):
     def check(example):
         problem, counts = example
@@ -417,6 +420,7 @@ def test_every_number_of_threads(eager):
     for_all(EXAMPLES["threads"], st.tuples(shared, counts), check)
 
 
+@pytest.mark.slow
 def test_every_layout():
     def check(example):
         problem, names = example

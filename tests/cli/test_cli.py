@@ -666,6 +666,7 @@ def test_bench(short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [line.split("  ")[0].strip() for line in lines] == [w for w in works for _ in AVAILABLE]
 
 
+@pytest.mark.slow
 def test_bench_markdown(short: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main([*short, "--batch-size", "7", "--markdown"]) == 0
     config, _, table = capsys.readouterr().out.rstrip().split("\n\n")
@@ -676,6 +677,7 @@ def test_bench_markdown(short: list[str], capsys: pytest.CaptureFixture[str]) ->
     assert [line.split(" | ")[1] for line in lines] == AVAILABLE
 
 
+@pytest.mark.slow
 def test_bench_json(short: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     args = [*short, "--batch-size", "full", "7", "--optimizer", "sgd:lr=0.1", "--json"]
     assert main.main(args) == 0
@@ -690,6 +692,7 @@ def test_bench_json(short: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         assert all(0 < row["minimum"] <= row["median"] for row in times)
 
 
+@pytest.mark.slow
 def test_bench_says_when_digests_differ(
     short: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -711,6 +714,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 def test_bars(
     data: str,
     short: list[str],
@@ -743,6 +747,7 @@ def test_bars(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_no_bar_in_a_pipe(tmp_path: Path) -> None:
     done = run("bench", "--features=1", "--rows=9", "--rounds=1", "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -464,6 +464,7 @@ SELECTION = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "optimizer", "options"), SELECTION, ids=str)
 def test_the_same_bytes_on_all_backends(loss, optimizer, options):
     X, y = rows(200, 70), targets(loss, 200)
@@ -638,6 +639,7 @@ def test_the_measure_of_memory(python):
     assert abs(grown(python, "pass")) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     ["lr=0.1, batch_size=1", "lr=0.1, batch_size=64", "lr=0.1", "batch_size=1", "lr='auto'"],

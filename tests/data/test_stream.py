@@ -129,6 +129,7 @@ def outcome(run):
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the loss rose")
 @pytest.mark.parametrize("backend", ["cpp", "numpy"])
 def test_a_stream_has_the_bits_of_a_fit(backend):

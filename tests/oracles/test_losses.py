@@ -284,6 +284,7 @@ def test_float32_is_float64_rounded(loss):
         assert error.max() <= FLOAT32_ULPS.get(loss.name, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", losses.TABLE)
 def test_the_same_bytes_on_all_backends(name, dtype):

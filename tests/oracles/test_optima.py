@@ -289,6 +289,7 @@ def test_l1_above_the_largest_slope_leaves_nothing():
 ADAM = gd.Adam(schedules.Exponential(0.05, 0.999))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer", [gd.SGD("auto"), gd.SGD("auto", momentum=0.9), nesterov(), ADAM], ids=str
 )

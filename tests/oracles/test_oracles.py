@@ -265,6 +265,7 @@ def auto_sgd(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=1500)
 @given(
     nasty(),

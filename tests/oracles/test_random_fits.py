@@ -17,6 +17,7 @@ COMBINATIONS = list(itertools.islice(covering(np.random.default_rng(SEED)), 320)
 PARTS = 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_fits_are_those_of_the_reference(part):
     cut = []
