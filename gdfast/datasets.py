@@ -15,7 +15,7 @@ def __dir__() -> list[str]:
 class Dataset(NamedTuple):
     """Rows, targets and the names of the columns.
 
-    Attributes
+    Parameters
     ----------
     X : ndarray (n, d)
         The rows.

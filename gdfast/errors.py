@@ -16,8 +16,10 @@ class BackendError(RuntimeError):
 class DivergenceError(ArithmeticError):
     """A fit's loss, a minimised function or an optimizer's state stopped being finite, or the loss passed its bound.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        The place, the reason and the advice, in words.
     result : FitResult or MinimizeResult
         The partial result: the history up to and including the epoch that diverged, and the weights from before that
         epoch; or the path up to and including the point where f was lost.

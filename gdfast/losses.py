@@ -336,6 +336,18 @@ class Poisson(Loss):
         return like(p, exp(wide(p))) - y
 
     def mean(self, p: Any) -> Any:
+        """Expected count where the prediction is p.
+
+        Parameters
+        ----------
+        p : float or ndarray
+            The prediction x.w + b, the logarithm of the mean.
+
+        Returns
+        -------
+        float or ndarray
+            exp(p), in the dtype of p.
+        """
         return like(p, exp(wide(p)))
 
 
@@ -367,9 +379,41 @@ class Logistic(Loss):
         return like(p, -y / (1.0 + exp(wide(p * y))))
 
     def anchor(self, p: Any, y: Any) -> Any:
+        """Exponential that `gradient_near` starts from.
+
+        Parameters
+        ----------
+        p : float
+            A prediction.
+        y : float
+            The target, -1 or 1.
+
+        Returns
+        -------
+        float
+            exp(y p), in float64.
+        """
         return exp(wide(p * y))
 
     def gradient_near(self, anchor: Any, change: Any, p: Any, y: Any) -> Any:
+        """Derivative of `value` by p, without an exponential where p is near a prediction whose `anchor` is known.
+
+        Parameters
+        ----------
+        anchor : float
+            The `anchor` of p - change.
+        change : float
+            How far p is from there.
+        p : float
+            The prediction.
+        y : float
+            The target, -1 or 1.
+
+        Returns
+        -------
+        float
+            In the dtype of p.
+        """
         z = wide(y * change)
         if abs(z) < 0.34:
             e = anchor * z
@@ -377,6 +421,18 @@ class Logistic(Loss):
         return gradient(self, p, y)
 
     def probability(self, p: Any) -> Any:
+        """Probability of the second class.
+
+        Parameters
+        ----------
+        p : float or ndarray
+            The prediction x.w + b.
+
+        Returns
+        -------
+        float or ndarray
+            1 / (1 + exp(-p)), in the dtype of p.
+        """
         return like(p, 1.0 / (1.0 + exp(-wide(p))))
 
 
@@ -471,6 +527,18 @@ class ModifiedHuber(Loss):
         return where(z < -1, like(p, -4.0) * y, near)
 
     def probability(self, p: Any) -> Any:
+        """Probability of the second class.
+
+        Parameters
+        ----------
+        p : float or ndarray
+            The prediction x.w + b.
+
+        Returns
+        -------
+        float or ndarray
+            (min(1, max(-1, p)) + 1) / 2, in the dtype of p.
+        """
         inner = where(p < -1, like(p, -1.0), where(p > 1, like(p, 1.0), p))
         return (inner + 1) / 2
 
@@ -536,6 +604,22 @@ class Softmax(Loss):
     steepness = math.sqrt(2)
 
     def of_row(self, p: Any, y: Any, c: Any) -> Any:
+        """Loss of a row, or of many, and its derivatives by the k predictions.
+
+        Parameters
+        ----------
+        p : ndarray (k,) or (k, n)
+            The predictions.
+        y : ndarray (1,) or (1, n)
+            The number of the class.
+        c : ndarray (k,) or (k, n)
+            Becomes the derivatives.
+
+        Returns
+        -------
+        float or ndarray (n,)
+            In the dtype of p.
+        """
         best = 0
         top = p[0]
         for o in range(1, len(p)):
@@ -555,6 +639,18 @@ class Softmax(Loss):
         return like(c, log1p(beyond) + (wide(top) - wide(right)))
 
     def probability(self, p: Any) -> Any:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        p : ndarray (n, k)
+            The predictions of n rows.
+
+        Returns
+        -------
+        ndarray (n, k)
+            exp(p_o) / sum exp(p), in the dtype of p.
+        """
         c = np.empty_like(p.T)
         self.of_row(p.T, np.full((1, len(p)), -1.0), c)
         return c.T

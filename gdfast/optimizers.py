@@ -85,7 +85,13 @@ class Stability(NamedTuple):
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """The base class of the optimizers: the interface that `fit` uses, with defaults."""
+    """The base class of the optimizers: the interface that `fit` uses, with defaults.
+
+    Parameters
+    ----------
+    lr : float, schedule or "auto", default 1e-3
+        The rate.
+    """
 
     lr: Rate = 1e-3
 
@@ -98,7 +104,7 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def rule(self) -> Rule:
-        """The update."""
+        """The update rule: the numbers of the optimizer, and its formula, as kernels take them."""
 
     @property
     def stability(self) -> Stability | None:
@@ -106,7 +112,23 @@ class Optimizer(ABC):
         return None
 
     def check_lr(self, lr: Any) -> Rate:
-        """A positive rate, a schedule, or ``"auto"`` where the curvature tells a rate."""
+        """Check a rate.
+
+        Parameters
+        ----------
+        lr : float, schedule or "auto"
+            A positive rate, a schedule, or ``"auto"`` where the curvature tells a rate.
+
+        Returns
+        -------
+        float, schedule or "auto"
+            `lr`, a number as a float.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is none of these, or ``"auto"`` where the curvature tells no rate.
+        """
         if type(lr) is float:
             return _checked("lr", lr, POSITIVE)
         if isinstance(lr, Schedule):
@@ -127,7 +149,18 @@ class Optimizer(ABC):
         return lr
 
     def with_lr(self, lr: Any) -> Self:
-        """The optimizer with another rate."""
+        """The optimizer with another rate.
+
+        Parameters
+        ----------
+        lr : float, schedule or "auto"
+            The rate.
+
+        Returns
+        -------
+        Optimizer
+            Of the same type, with all other arguments unchanged.
+        """
         return record_of(type(self), {**vars(self), "lr": self.check_lr(lr)})
 
     @property
@@ -162,9 +195,19 @@ class Optimizer(ABC):
         return 0
 
     def numbers(self, rate: Array, t: Array) -> tuple[Array, ...]:
-        """The columns of the rule's c for the steps t = 1, 2, ...: each (len(t),), or (1,) where all steps agree.
+        """Coefficients of steps, as the update rule takes them: ``c`` in its formula.
 
-        `rate` is such a column too.
+        Parameters
+        ----------
+        rate : ndarray (len(t),) or (1,)
+            The rate of each step, or of all.
+        t : ndarray
+            The numbers of the steps, from 1.
+
+        Returns
+        -------
+        tuple of ndarray (len(t),) or (1,)
+            A column for each coefficient, of one entry where all steps agree.
         """
         return (rate,)
 
@@ -343,7 +386,7 @@ class SGD(Optimizer):
 
     @property
     def stability(self) -> Stability:
-        """On a quadratic of curvature L, and with R the largest curvature of a row.
+        """Stable rates, with L the curvature of a quadratic objective, and R the largest curvature of a row.
 
         Full batch: the rate at which the roots of the recurrence leave the unit circle, 2 (1 + momentum) / L for the
         running sum (Polyak 1964), by 1 + 2 momentum less for Nesterov's. What the first step, which is not damped,
@@ -790,10 +833,16 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, betas, eps, amsgrad
-        As for `Adam`.
+    lr : float or schedule, default 1e-3
+        The rate: about how far a step moves each weight.
+    betas : (float, float), default (0.9, 0.999)
+        How much of the moving averages m and v is kept, in [0, 1).
+    eps : float, default 1e-8
+        Added to the root, against a division by 0.
     weight_decay : float, default 1e-2
         How much of a weight, times lr, goes at each step; the intercept's included.
+    amsgrad : bool, default False
+        Divide by the largest v so far.
 
     Raises
     ------
@@ -1295,7 +1344,23 @@ class Rprop(Optimizer):
         _check(self)
 
     def check_lr(self, lr: Any) -> Rate:
-        """A positive number."""
+        """Check a first step size.
+
+        Parameters
+        ----------
+        lr : float
+            A positive number.
+
+        Returns
+        -------
+        float
+            `lr` as a float.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is anything else.
+        """
         if isinstance(lr, str | Schedule):
             raise ValueError(f"lr={lr!r}: Rprop's is its first step size, and must be a number")
         return super().check_lr(lr)

@@ -50,9 +50,9 @@ def _freeze(record: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """One entry for each epoch.
+    """The course of a fit: losses, rates and times with one entry for each epoch.
 
-    Attributes
+    Parameters
     ----------
     loss : ndarray (n_epochs,)
         Mean loss of the rows as they were visited, each before the update it caused, without penalties. For the full
@@ -103,7 +103,7 @@ class History:
 class FitResult:
     """A fitted linear model, p = x.w + b, and how it came about.
 
-    Attributes
+    Parameters
     ----------
     coef : ndarray (d,) or (k, d)
         The weights w, a row for each output where y has several columns or the loss is softmax.
@@ -282,7 +282,23 @@ class FitResult:
         return np.column_stack([1 - p, p]) if p.ndim == 1 else p
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw the losses over the epochs; needs matplotlib. Returns the axes, new ones if `ax` is None."""
+        """Draw the losses over the epochs; needs matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            The axes drawn on.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
         from gdfast import plot  # matplotlib is loaded when it is needed
 
         return plot.losses({"": self}, ax=ax)
@@ -365,7 +381,7 @@ class FitResult:
 class MinimizeResult:
     """A minimum that was sought, with scipy's names, and the way there.
 
-    Attributes
+    Parameters
     ----------
     x : ndarray (d,)
         The last point.

@@ -97,11 +97,35 @@ class OpenLoop(Schedule, ABC):
         """The rates at an array of integers that is not empty."""
 
     def highest(self, first: int, end: int) -> float:
-        """The highest rate from `first` to before `end`: the first one, where the rates never rise."""
+        """The highest rate of some epochs or steps.
+
+        Parameters
+        ----------
+        first, end : int
+            The first of them, and the one after the last.
+
+        Returns
+        -------
+        float
+            The first one's rate, where the rates never rise.
+        """
         return float(self.rates([first])[0])
 
     def for_loss(self, loss: Loss, safe_rate: Callable[[], float] = unlimited) -> "OpenLoop":
-        """The schedule with what it takes from the loss of a fit, and from the largest safe rate for its data."""
+        """The schedule of a fit, whose loss and data decide the arguments that were left to them.
+
+        Parameters
+        ----------
+        loss : Loss
+            The loss of the fit.
+        safe_rate : callable, optional
+            Returns the largest safe rate for the data; by default infinity.
+
+        Returns
+        -------
+        OpenLoop
+            `self`, if nothing was left to the fit.
+        """
         return self
 
 
@@ -110,11 +134,30 @@ class ClosedLoop(Schedule, ABC):
 
     @abstractmethod
     def start(self) -> Any:
-        """The state before the first epoch; its field ``rate`` is the rate."""
+        """The state before the first epoch.
+
+        Returns
+        -------
+        NamedTuple
+            Its field ``rate`` is the rate.
+        """
 
     @abstractmethod
     def heed(self, state: Any, loss: float) -> Any:
-        """The state after an epoch with this loss: of the validation rows, where there are any, else the objective."""
+        """The state after an epoch.
+
+        Parameters
+        ----------
+        state : NamedTuple
+            The state before the epoch, of `start` or of the last `heed`.
+        loss : float
+            The loss of the validation rows after the epoch, where there are any, else the objective.
+
+        Returns
+        -------
+        NamedTuple
+            Its field ``rate`` is the rate of the next epoch.
+        """
 
 
 def _check(schedule: Any, **exclusive: bool) -> None:

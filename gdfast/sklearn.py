@@ -622,13 +622,50 @@ class GDClassifier(ClassifierMixin, _GD):  # type: ignore[misc]
         ``SGDClassifier``, is the linear support vector machine. Also ``"squared_hinge"``, ``"modified_huber"``,
         ``"perceptron"``, and on targets of -1 and 1 the losses for numbers of `GDRegressor`. ``"log_loss"``,
         ``"softmax"`` and ``"modified_huber"`` have probabilities.
+    penalty : {"l2", "l1", "elasticnet"} or None, default "l2"
+        As `GDRegressor`'s, like all that follow if nothing else is said.
+    alpha : float, default 0.0001
+        What the penalty is multiplied by.
+    l1_ratio : float, default 0.15
+        l1's part of ``"elasticnet"``.
+    fit_intercept : bool, default True
+        Whether b is trained.
+    optimizer : str or record, default "sgd"
+        The method.
+    lr : float, schedule or "auto", optional
+        The rate.
+    batch_size : int, optional
+        Rows per step; by default all of them.
+    max_iter : int, default 1000
+        Epochs, at most.
+    tol : float or None, default 1e-4
+        Stop when no component of the gradient is larger, or what counts as an improvement.
+    shuffle : bool, default True
+        Visit the rows in a new order each epoch.
+    random_state : int, RandomState or None, default None
+        For that order and the choice of the validation rows.
+    standardize : bool, default False
+        Train on columns of mean 0 and standard deviation 1.
+    average : bool, default False
+        Return the mean of the weights after each step.
+    early_stopping : bool, default False
+        Stop by the loss on rows set aside, the same part of each class.
+    validation_fraction : float, default 0.1
+        Which part of the rows that is.
+    n_iter_no_change : int, default 5
+        Epochs without improvement to wait for.
     class_weight : dict, "balanced" or None, default None
         Weights by class, by which those of the rows are multiplied. ``"balanced"``: inversely proportional to the
         classes' total weights. (In ``SGDClassifier``, with more than two classes, the rows of the rest keep their
         weights.)
-    penalty, alpha, l1_ratio, fit_intercept, optimizer, lr, batch_size, max_iter, tol, shuffle, random_state, \
-standardize, average, early_stopping, validation_fraction, n_iter_no_change, warm_start, epsilon, backend, verbose
-        As `GDRegressor`'s.
+    warm_start : bool, default False
+        Start `fit` from the weights of the last one.
+    epsilon : float, default 0.1
+        The threshold of the losses that have one.
+    backend : {"cpp", "numba", "numpy"}, optional
+        The backend.
+    verbose : int, default 0
+        Whether a progress bar is shown.
 
     Attributes
     ----------

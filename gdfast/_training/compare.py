@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Comparison(Mapping[str, FitResult]):
     """The result of `compare`: a mapping label -> `FitResult`, in the order given.
 
-    Attributes
+    Parameters
     ----------
-    results : dict of str to FitResult
-        The same.
+    results : mapping of str to FitResult
+        Label -> result.
     """
 
     def __init__(self, results: Mapping[str, FitResult]) -> None:
@@ -82,13 +82,37 @@ class Comparison(Mapping[str, FitResult]):
         return lowest + 0.05 * abs(lowest)
 
     def plot(self, ax: "Axes | None" = None, log: bool | None = None) -> "Axes":
-        """Draw the losses over the epochs, as `gdfast.plot.losses` does; needs matplotlib."""
+        """Draw the losses over the epochs, as `gdfast.plot.losses` does; needs matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        log : bool, optional
+            Whether the losses' axis is logarithmic; by default where they span more than a factor of 20.
+
+        Returns
+        -------
+        matplotlib Axes
+            The axes drawn on.
+        """
         from gdfast import plot  # matplotlib is loaded when it is needed
 
         return plot.losses(self, ax=ax, log=log)
 
     def text(self, reach: float | None = None) -> str:
-        """The table as lines of text."""
+        """The table of `table` as lines of text.
+
+        Parameters
+        ----------
+        reach : float, optional
+            The loss to reach, as for `table`.
+
+        Returns
+        -------
+        str
+            A line for each label, below a line of headings.
+        """
         table = self.table(reach)
         shown = self.reach if reach is None else reach
         head = ["", "loss", "val_loss", f"epochs to {shown:.4g}", "seconds", "ended by"]

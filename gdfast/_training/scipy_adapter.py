@@ -25,8 +25,12 @@ def scipy_method(
 
     Parameters
     ----------
-    optimizer, lr, backend
-        As for `gdfast.minimize`.
+    optimizer : str or record
+        The method of the steps, as for `gdfast.minimize`.
+    lr : float, schedule or "auto", optional
+        The rate, likewise.
+    backend : {"cpp", "numba", "numpy"}, optional
+        The backend of the steps, likewise.
 
     Returns
     -------

@@ -132,7 +132,12 @@ class Stepper:
 
     @standard
     def step(self, grad: ArrayLike | Sequence[ArrayLike]) -> None:
-        """Update the params, given their gradient: an array of their shape, or a list of such for a list.
+        """Update the params, given their gradient.
+
+        Parameters
+        ----------
+        grad : array-like, or list of array-like
+            The gradient, of the shape of the params; a list where they are a list.
 
         Raises
         ------
@@ -173,6 +178,11 @@ class Stepper:
     @standard
     def heed(self, loss: float) -> None:
         """Tell the loss of an epoch to a schedule that depends on it (`Adaptive`, `ReduceOnPlateau`).
+
+        Parameters
+        ----------
+        loss : float
+            The loss.
 
         Raises
         ------

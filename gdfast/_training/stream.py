@@ -67,18 +67,46 @@ def fit_stream(
         the same dtype, all dense or all sparse. It is gone through again and again, and must yield the same rows each
         time: a list, an object with ``__iter__``, a function that returns a generator; not a generator, which is spent
         after one pass. Blocks without rows are passed over.
-    loss, optimizer, batch_size, epochs, fit_intercept, coef_init, intercept_init, l1, l2, tol, patience
-        As for `fit`. Each epoch is a pass over the blocks; before the first there is one that checks the rows, one for
-        the loss at the start, one more for that of initial weights, and one for sample weights.
+    loss : str or record, default "squared_error"
+        As for `fit`, like all that follow if nothing else is said.
+    optimizer : str or record, default "sgd"
+        The method.
     lr : float, schedule or "auto", optional
-        As for `fit`. ``"auto"`` takes a pass; with the full batch one for each weight and one more, or where there are
+        The rate. ``"auto"`` takes a pass; with the full batch one for each weight and one more, or where there are
         many 17 to 101, which a number saves.
+    batch_size : int, optional
+        Rows per step; by default all of them.
+    epochs : int, default 100
+        Passes over the blocks, at most. Before the first there is one that checks the rows, one for the loss at the
+        start, one more for the loss of initial weights, and one for sample weights.
+    fit_intercept : bool, default True
+        Whether the intercept is trained.
+    coef_init, intercept_init : array-like, optional
+        Initial weights and intercept.
+    l1, l2 : float, default 0
+        The penalties.
+    tol : float, default 0
+        Stop when no component of the gradient is larger, or what counts as an improvement.
     validation : (Xv, yv), optional
         Rows to measure the loss on after each epoch, in memory.
+    patience : int, optional
+        Epochs without improvement to wait for.
     standardize : bool, default False
-        As for `fit`, by 3 passes; 5 for sparse rows.
-    average, clip_norm, trace, callback, progress, backend, threads
-        As for `fit`.
+        Train on standardized columns, whose means and scales take 3 passes; 5 for sparse rows.
+    average : bool, default False
+        Return the mean of the iterates.
+    clip_norm : float, optional
+        The largest norm of a gradient.
+    trace : {"coef"}, optional
+        Keep the weights of each epoch.
+    callback : callable, optional
+        Called with the result so far after each epoch.
+    progress : bool, default False
+        Show a progress bar.
+    backend : {"cpp", "numba", "numpy"}, optional
+        The backend.
+    threads : int, optional
+        The number of threads.
 
     Returns
     -------
