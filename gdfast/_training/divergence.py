@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gdfast._backends import Backend, streaming
+from gdfast._backends import Backend
 from gdfast._backends.problem import Problem, useful_threads
 from gdfast._data.stream import Rows, Stream
 from gdfast._typing import Array
@@ -19,6 +19,10 @@ def model_loss(
 ) -> Any:
     """The mean loss of a model on some rows; without one, that of predicting 0."""
     if isinstance(rows, Stream):
+        from gdfast._backends import (
+            streaming,
+        )  # with numpy's kernels, which other fits need not load
+
         return streaming.model_loss(engine, loss, rows, params, outputs, threads)
     if params is None:
         p = np.zeros((1, outputs), rows.y.dtype)
